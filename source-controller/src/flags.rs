@@ -9,12 +9,10 @@ use flux_runtime::flags::{
 use flux_runtime::manager::Pending;
 
 const HELM: &str = "HelmChart";
-const IDENTITY: &str = "the cloud identities of ServiceAccounts";
 
 /// What is accepted and changes nothing yet.
 pub(crate) const PENDING: Pending = Pending {
     flags: &[
-        ("default-service-account", IDENTITY),
         ("helm-cache-max-size", HELM),
         ("helm-cache-purge-interval", HELM),
         ("helm-cache-ttl", HELM),
@@ -25,7 +23,7 @@ pub(crate) const PENDING: Pending = Pending {
             "reconciling a source when its Secret changes",
         ),
     ],
-    gates: &[("ObjectLevelWorkloadIdentity", IDENTITY)],
+    gates: &[],
 };
 
 /// The flags of source-controller (SC-PROC-002 to SC-PROC-035).

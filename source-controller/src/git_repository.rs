@@ -18,7 +18,7 @@ use flux_api::meta::Artifact;
 use flux_api::source::GitRepository;
 use flux_budget::Budget;
 use flux_git::Commit;
-use flux_identity::Tokens;
+use flux_identity::Identities;
 use flux_publish::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, News, Owner, Publisher, Row,
     SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, Table,
@@ -72,9 +72,9 @@ pub(crate) struct GitRepositories {
     pub(crate) repositories: Cache<GitRepository>,
     /// Reads the Secrets with credentials.
     pub(crate) secrets: Secrets,
-    /// The cache of tokens.
-    pub(crate) tokens: Tokens,
-    /// Flags and feature gates for remotes.
+    /// The identities that objects act with, and the cache of tokens.
+    pub(crate) identities: Identities,
+    /// Flags for remotes.
     pub(crate) remotes: RemoteSettings,
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
@@ -103,7 +103,7 @@ impl Reconciler for GitRepositories {
             run.conditions.remove(SOURCE_VERIFIED); // verified again below; True is kept for the previous revision
         }
 
-        let remote = credentials::read(run, &self.secrets, &self.tokens, &self.remotes).await?;
+        let remote = credentials::read(run, &self.secrets, &self.identities, &self.remotes).await?;
         let included = self.included(run).await?;
         let wanted = Wanted::of(spec, last_observed(run));
         let claim = Arc::new(self.budget.claim());

@@ -4,6 +4,7 @@ mod flags;
 mod git_repository;
 mod helm_repository;
 mod oci_repository;
+mod registry_login;
 mod secrets;
 mod setup;
 
@@ -15,10 +16,7 @@ use flux_runtime::manager::{self, Identity, Options};
 const IDENTITY: Identity = Identity {
     controller: "source-controller",
     status_manager: "source-controller",
-    gates: &[
-        ("CacheSecretsAndConfigMaps", false),
-        ("ObjectLevelWorkloadIdentity", false),
-    ],
+    gates: &[("CacheSecretsAndConfigMaps", false)],
     pending: flags::PENDING,
 };
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use flux_api::meta::GoDuration;
 use flux_api::source::{OCILayerOperation, OCIRepository, OCIRepositorySpec, OCIRepositoryStatus};
 use flux_budget::Budget;
+use flux_identity::Identities;
 use flux_oci::Client;
 use flux_publish::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, News, Owner, Publisher, Row,
@@ -61,6 +62,8 @@ pub(crate) struct OCIRepositories {
     pub(crate) publisher: Publisher,
     /// Reads the Secrets with credentials.
     pub(crate) secrets: Secrets,
+    /// The identities that objects act with.
+    pub(crate) identities: Identities,
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
     /// Temporary folders for layers.
@@ -87,8 +90,10 @@ impl Reconciler for OCIRepositories {
         }
 
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
-        let access = access::read(run, &self.secrets).await?;
+        let mut access = access::read(run, &self.secrets).await?;
         let repository = version::repository(spec)?;
+        let login = access.log_in(&self.identities, &object, &repository, timeout(spec));
+        Box::pin(login).await.map_err(late)?;
         let options = access.options(&repository, Arc::new(self.budget.claim()));
         let client = Client::new(repository, options).map_err(|source| StepError::Transport {
             url: spec.url.clone(),

@@ -2,7 +2,7 @@
 
 use flux_api::meta::GoDuration;
 use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
-use flux_identity::Tokens;
+use flux_identity::{Identities, Tokens};
 use flux_publish::Publisher;
 use flux_references::Reader;
 use flux_runtime::controller::Controller;
@@ -19,11 +19,14 @@ use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
-    check(manager, flags)?;
+    check(flags)?;
     let publisher = Publisher::from_flags(&flags.storage)?;
     publisher.serve(manager, &flags.storage);
 
     let secrets = secrets(manager);
+    let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?;
+    let client = manager.client.clone();
+    let identities = Identities::new(client, tokens, &flags.default_service_account);
     let work = WorkFolders::opened("source-controller");
     let helm_repositories = HelmRepositories {
         publisher: publisher.clone(),
@@ -37,11 +40,10 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         publisher: publisher.clone(),
         repositories: repositories.clone(),
         secrets: secrets.clone(),
-        tokens: Tokens::from_flags(&flags.tokens, &manager.metrics)?,
+        identities: identities.clone(),
         remotes: git_repository::RemoteSettings {
             kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
             host_key_algorithms: flags.ssh.ssh_hostkey_algos.clone(),
-            object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
         work: work.clone(),
@@ -64,6 +66,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let reconciler = OCIRepositories {
         publisher,
         secrets,
+        identities,
         budget: manager.budget.clone(),
         work,
     };
@@ -77,13 +80,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012, SC-PROC-035).
-fn check(manager: &Manager, flags: &Flags) -> Result<(), Fatal> {
-    if !flags.default_service_account.is_empty()
-        && !manager.gates.enabled("ObjectLevelWorkloadIdentity")
-    {
-        return Err("cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled".into());
-    }
+/// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012).
+fn check(flags: &Flags) -> Result<(), Fatal> {
     if flags.helm.cache_max_size > 0 {
         for text in [&flags.helm.cache_ttl, &flags.helm.cache_purge_interval] {
             text.parse::<GoDuration>()?;

@@ -14,6 +14,8 @@
 //! # let _ = token; Ok(()) }
 //! ```
 //!
+//! - [`Identities`] gives an object the credentials of the ServiceAccount that it names, of its namespace's default one,
+//!   or of the controller: for AWS, Azure and Google Cloud, and as logins for registries and Git hosts (RT-WID rows).
 //! - [`Tokens`] is the token cache of a process with its metrics, which follow the objects that tokens are for.
 //! - [`TokenCacheFlags`] are its flags.
 //!
@@ -21,8 +23,17 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
+mod error;
 mod flags;
+mod generic;
+mod identities;
+mod logins;
+mod provider;
 mod tokens;
 
+pub use error::{CloudError, IdentityError};
 pub use flags::TokenCacheFlags;
+pub use identities::{Identities, Identity};
+pub use provider::Provider;
 pub use tokens::{POST, Tokens};

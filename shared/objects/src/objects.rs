@@ -271,6 +271,28 @@ where
         Ok(self.api.patch_status(&name, params, patch).await?)
     }
 
+    /// Creates a subresource of an object, such as the `token` of a ServiceAccount, and returns the server's version of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn create_subresource<I, T>(
+        &self,
+        subresource: &'static str,
+        name: &str,
+        body: &I,
+    ) -> Result<T, Error>
+    where
+        I: Serialize,
+        T: DeserializeOwned,
+    {
+        let (name, params) = (path::name(name)?, PostParams::default());
+        let created = self
+            .api
+            .create_subresource(subresource, &name, &params, body);
+        Ok(created.await?)
+    }
+
     /// Deletes an object.
     ///
     /// # Errors
@@ -322,6 +344,10 @@ mod tests {
             objects.patch(name, &patch, &merge).await.map(drop),
             objects.patch_status(name, &patch, &merge).await.map(drop),
             objects.delete(name, &DeleteParams::default()).await,
+            objects
+                .create_subresource::<_, Secret>("token", name, &object)
+                .await
+                .map(drop),
         ]
     }
 
@@ -385,7 +411,7 @@ mod tests {
             assert!(result.is_ok() || result.unwrap_err().is_not_found());
         }
         let asked = asked.lock().unwrap().clone();
-        assert_eq!(asked.len(), 7);
+        assert_eq!(asked.len(), 8);
         for request in &asked {
             let path = "/api/v1/namespaces/a%3Fb%23c/secrets/%3Fwatch%3Dtrue";
             assert!(

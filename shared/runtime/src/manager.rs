@@ -503,10 +503,7 @@ where
         }
         let given = flags.feature_gates.concat();
         let gates = Gates::new(identity.gates, &given)?;
-        for (gate, value) in &given {
-            let pair = serde_json::json!({ (gate.as_str()): value }).to_string();
-            tracing::info!(logger = "setup", kv = pair, "loading feature gate"); // RT-FGT-002
-        }
+        gates.log(&given);
         identity.pending.tell(&options.given, &given);
         if options.jitter >= 100 {
             return Err("unable to set global jitter: the interval jitter percentage must be a non-negative value and less than 100".into());

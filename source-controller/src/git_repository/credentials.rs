@@ -4,22 +4,20 @@ use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
 use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
-use flux_identity::Tokens;
+use flux_identity::{Identities, Provider};
 use flux_references::secret_data;
 use flux_runtime::Run;
 
 use super::failure::{AppError, StepError};
 use crate::secrets::{self, Secrets};
 
-/// Flags and feature gates for remotes.
+/// Flags for remotes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     /// Key exchange algorithms of SSH; if empty, the library's defaults (SC-PROC-013).
     pub(crate) kex_algorithms: Vec<String>,
     /// Host key algorithms of SSH; if empty, those of the known hosts (SC-PROC-014).
     pub(crate) host_key_algorithms: Vec<String>,
-    /// Whether objects may use the cloud identity of a ServiceAccount.
-    pub(crate) object_level_identity: bool,
 }
 
 /// The address of a repository and its credentials.
@@ -34,7 +32,7 @@ pub(super) struct Remote {
 pub(super) async fn read(
     run: &Run<GitRepository>,
     secrets: &Secrets,
-    tokens: &Tokens,
+    identities: &Identities,
     settings: &Settings,
 ) -> Result<Remote, StepError> {
     let (spec, namespace) = (&run.object().spec, run.namespace());
@@ -68,15 +66,20 @@ pub(super) async fn read(
         error => StepError::Auth(error),
     })?;
     let provider = spec.provider.clone().unwrap_or_default();
-    identify(
-        &provider,
-        spec.service_account_name.as_deref(),
-        data.as_ref(),
-        settings,
-    )?;
-    if provider == GitProvider::Github {
-        let data = data.as_ref().ok_or(StepError::GitHubAppSecretMissing)?;
-        sign_in(&mut auth, data, &proxy, tokens, run.object()).await?;
+    identify(&provider, data.as_ref())?;
+    let object = run.object();
+    match provider {
+        GitProvider::Github => {
+            let data = data.as_ref().ok_or(StepError::GitHubAppSecretMissing)?;
+            sign_in(&mut auth, data, &proxy, identities, object).await?;
+        }
+        GitProvider::Aws => {
+            log_in(&mut auth, Provider::Aws, &proxy, identities, object).await?;
+        }
+        GitProvider::Azure => {
+            log_in(&mut auth, Provider::Azure, &proxy, identities, object).await?;
+        }
+        GitProvider::Generic | GitProvider::Other(_) => {}
     }
     Ok(Remote {
         url,
@@ -86,21 +89,10 @@ pub(super) async fn read(
     })
 }
 
-/// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
-fn identify(
-    provider: &GitProvider,
-    service_account: Option<&str>,
-    secret: Option<&SecretData<'_>>,
-    settings: &Settings,
-) -> Result<(), StepError> {
+/// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018).
+fn identify(provider: &GitProvider, secret: Option<&SecretData<'_>>) -> Result<(), StepError> {
     match provider {
-        GitProvider::Aws | GitProvider::Azure => {
-            let named = service_account.is_some_and(|name| !name.is_empty());
-            if named && !settings.object_level_identity {
-                return Err(StepError::FeatureGateDisabled);
-            }
-            Err(StepError::UnsupportedProvider(provider.to_string()))
-        }
+        GitProvider::Aws | GitProvider::Azure => Ok(()),
         GitProvider::Github => match secret {
             None => Err(StepError::GitHubAppSecretMissing),
             Some(_) => Ok(()),
@@ -118,12 +110,32 @@ fn identify(
     }
 }
 
+/// Logs in with a cloud identity: what it gives replaces user, password and token of the Secret, whose certificates stay
+/// (SC-AUTH-022 to SC-AUTH-024).
+async fn log_in(
+    auth: &mut AuthOptions,
+    provider: Provider,
+    proxy: &Proxy,
+    identities: &Identities,
+    object: &GitRepository,
+) -> Result<(), StepError> {
+    let account = object.spec.service_account_name.as_deref();
+    let identity = identities.of(object, account, proxy);
+    let identity = identity.map_err(AppError::Client)?;
+    let login = Box::pin(identity.git_login(provider, &object.spec.url)).await;
+    let login = login.map_err(|error| AppError::Identity(Box::new(error)))?;
+    auth.username = login.username.expose_text().into_owned();
+    auth.password = login.password;
+    auth.bearer_token = login.bearer.unwrap_or_default();
+    Ok(())
+}
+
 /// Signs in as an installation of a GitHub App (SC-AUTH-019, SC-AUTH-020).
 async fn sign_in(
     auth: &mut AuthOptions,
     secret: &SecretData<'_>,
     proxy: &Proxy,
-    tokens: &Tokens,
+    identities: &Identities,
     object: &GitRepository,
 ) -> Result<(), StepError> {
     let methods = secret.auth_methods(RootCertificates::AddToSystem);
@@ -138,10 +150,8 @@ async fn sign_in(
     let client = client.build().map_err(AppError::Client)?;
     let app = GitHubApp::new(data).map_err(AppError::App)?;
     let fetch = || async { app.token(&client).await };
-    let token = tokens
-        .get(object, app.cache_key(), fetch)
-        .await
-        .map_err(AppError::App)?;
+    let token = identities.tokens().get(object, app.cache_key(), fetch);
+    let token = token.await.map_err(AppError::App)?;
     GIT_USER.clone_into(&mut auth.username);
     auth.password = token.value;
     auth.bearer_token = Secret::default();

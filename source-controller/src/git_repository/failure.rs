@@ -11,6 +11,7 @@ use flux_budget::Exhausted;
 use flux_cloud::GitHubAppError;
 use flux_git::{AuthError, UrlError, VerifyError};
 use flux_http::{BuildError, SecretError};
+use flux_identity::IdentityError;
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
     WriteError,
@@ -60,15 +61,7 @@ pub(super) enum StepError {
     #[error(transparent)]
     GitHubAppKeys(SecretError),
     #[error("failed to configure authentication options")]
-    GitHubApp(#[from] AppError),
-    #[error(
-        "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller"
-    )]
-    FeatureGateDisabled,
-    #[error(
-        "provider '{0}' is not supported yet by this controller: use credentials from a Secret with provider 'generic'"
-    )]
-    UnsupportedProvider(String),
+    Provider(#[from] AppError),
 
     #[error(
         "could not get resource for include '{name}': GitRepository.source.toolkit.fluxcd.io \"{name}\" not found"
@@ -179,6 +172,8 @@ pub(super) enum AppError {
     Client(BuildError),
     #[error(transparent)]
     App(GitHubAppError),
+    #[error(transparent)]
+    Identity(Box<IdentityError>),
 }
 
 /// Why an included artifact could not be copied.
@@ -269,18 +264,15 @@ impl From<StepError> for Failure {
             }
             E::Inspect(_) | E::GitHubAppKeys(_) | E::Task(_) => retry(R::Failed, error).quietly(),
 
-            E::Proxy(_) | E::Secret { .. } | E::Auth(_) | E::Passphrase(_) | E::GitHubApp(_) => {
+            E::Proxy(_) | E::Secret { .. } | E::Auth(_) | E::Passphrase(_) | E::Provider(_) => {
                 retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)
             }
             E::Url { .. } => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),
             E::UnexpectedGitHubApp(_) | E::GitHubAppDataMissing => {
                 retry(R::InvalidProviderConfiguration, error).marking(FETCH_FAILED)
             }
-            E::GitHubAppSecretMissing | E::UnsupportedProvider(_) => {
+            E::GitHubAppSecretMissing => {
                 Self::stalled(R::InvalidProviderConfiguration, error).marking(FETCH_FAILED)
-            }
-            E::FeatureGateDisabled => {
-                Self::stalled(R::FeatureGateDisabled, error).marking(FETCH_FAILED)
             }
 
             E::IncludeMissing { recheck, .. } => waiting(R::NotFound, error, recheck),

@@ -16,8 +16,6 @@ flux_runtime::reasons! {
         EmptyGitRepository,
         /// The storage, or a task of this process, failed.
         Failed,
-        /// The spec needs a feature gate that is off.
-        FeatureGateDisabled,
         /// Artifacts of the deleted object could not be removed.
         GarbageCollectionFailed,
         /// The repository could not be read.

@@ -1,18 +1,24 @@
 //! The credentials, proxy and certificates of a registry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use flux_api::source::{OCIProvider, OCIRepository};
+use flux_api::source::OCIRepository;
 use flux_budget::Claim;
 use flux_http::{Proxy, TlsSettings};
+use flux_identity::{Identities, Provider};
 use flux_objects::Objects;
-use flux_oci::{Keychain, Options, Repository};
+use flux_oci::{Credentials, Keychain, Options, Repository};
 use flux_runtime::Run;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Client;
+use tokio::time::timeout;
 
-use super::failure::{AccountError, CredentialError, StepError};
+use super::failure::{
+    AccountError, CredentialError, DigestFault, RegistryFault, StepError, TagError,
+};
 use super::reason::OCIReason;
+use crate::registry_login::{self, LoginError};
 use crate::secrets::{ReferredError, Secrets};
 
 /// The types of Secrets with registry credentials, each with its key (SC-AUTH-031).
@@ -23,6 +29,9 @@ const LEGACY_CONFIG: (&str, &str) = ("kubernetes.io/dockercfg", ".dockercfg");
 #[derive(Debug, Default)]
 pub(super) struct Access {
     keychain: Keychain,
+    /// Whether there are pull secrets, which the provider does not add to (SC-AUTH-032).
+    has_secrets: bool,
+    login: Credentials,
     proxy: Proxy,
     tls: TlsSettings,
 }
@@ -30,13 +39,71 @@ pub(super) struct Access {
 impl Access {
     /// The options for this repository.
     pub(super) fn options(self, repository: &Repository, claim: Arc<Claim>) -> Options {
+        let credentials = if self.has_secrets {
+            self.keychain.credentials(repository)
+        } else {
+            self.login
+        };
         Options {
-            credentials: self.keychain.credentials(repository),
+            credentials,
             tls: self.tls,
             proxy: self.proxy,
             claim,
             ..Options::default()
         }
+    }
+
+    /// Logs in with the identity of the object, unless there are pull secrets (SC-AUTH-032, SC-AUTH-034).
+    ///
+    /// Upstream does so when the registry is asked for the first time, for tags or for a digest, and so a failure is one
+    /// of that step (SC-OCI-023).
+    pub(super) async fn log_in(
+        &mut self,
+        identities: &Identities,
+        object: &OCIRepository,
+        repository: &Repository,
+        limit: Duration,
+    ) -> Result<(), StepError> {
+        let spec = &object.spec;
+        let account = spec.service_account_name.as_deref();
+        let account = account.filter(|name| !name.is_empty());
+        let provider = registry_login::provider(&spec.provider.clone().unwrap_or_default());
+        // A generic login is one of a ServiceAccount that the object names (RT-WID-031).
+        if self.has_secrets || (provider == Provider::Generic && account.is_none()) {
+            return Ok(());
+        }
+        let login = registry_login::credentials(
+            identities,
+            object,
+            account,
+            provider,
+            repository,
+            &self.proxy,
+        );
+        let fault = match timeout(limit, login).await {
+            Ok(Ok(login)) => {
+                self.login = login;
+                return Ok(());
+            }
+            Ok(Err(LoginError::Client(source))) => {
+                return Err(StepError::Provider {
+                    provider: provider.name(),
+                    source,
+                });
+            }
+            Ok(Err(LoginError::Identity(error))) => RegistryFault::Identity(error),
+            Err(_) => RegistryFault::Timeout,
+        };
+        let reference = spec.reference.clone().unwrap_or_default();
+        let is_set = |text: Option<String>| text.is_some_and(|text| !text.is_empty());
+        Err(if is_set(reference.semver) && !is_set(reference.digest) {
+            StepError::Tag {
+                url: spec.url.clone(),
+                source: TagError::Registry(fault),
+            }
+        } else {
+            StepError::Digest(DigestFault::Registry(fault))
+        })
     }
 }
 
@@ -70,15 +137,6 @@ pub(super) async fn read(run: &Run<OCIRepository>, secrets: &Secrets) -> Result<
             proxy.map_err(StepError::Proxy)?
         }
     };
-    let provider = spec.provider.clone().unwrap_or_default();
-    let is_cloud = matches!(
-        provider,
-        OCIProvider::Aws | OCIProvider::Azure | OCIProvider::Gcp
-    );
-    // SC-AUTH-032
-    if is_cloud && pull_secrets.is_empty() {
-        return Err(StepError::UnsupportedProvider(provider.to_string()));
-    }
     let certificates = spec.cert_secret_ref.as_ref();
     let certificates = certificates.filter(|reference| !reference.name.is_empty());
     let tls = match certificates {
@@ -97,6 +155,8 @@ pub(super) async fn read(run: &Run<OCIRepository>, secrets: &Secrets) -> Result<
     };
     Ok(Access {
         keychain,
+        has_secrets: !pull_secrets.is_empty(),
+        login: Credentials::default(),
         proxy,
         tls,
     })

@@ -5,6 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use flux_artifact::{ExtractError, RulesError, StorageError};
+use flux_http::BuildError;
+use flux_identity::IdentityError;
 use flux_oci::{BlobError, DigestError, KeychainError, NameError};
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
@@ -14,7 +16,7 @@ use flux_runtime::outcome::Cause;
 use flux_runtime::{Failure, Pace, panics};
 use flux_semver::ConstraintError;
 use flux_signature::KeyError;
-use flux_signature::cosign::{self, IdentityError, ManifestError, TrustedRootError};
+use flux_signature::cosign::{self, ManifestError, TrustedRootError};
 use flux_signature::notation::{self, PolicyError};
 
 use super::reason::OCIReason;
@@ -32,10 +34,12 @@ pub(super) enum StepError {
     Credential(#[from] CredentialError),
     #[error("failed to get proxy address")]
     Proxy(#[source] ReferredError),
-    #[error(
-        "failed to get credential from {0}: provider '{0}' is not supported yet by this controller: use credentials from a Secret with provider 'generic'"
-    )]
-    UnsupportedProvider(String),
+    #[error("failed to get credential from {provider}")]
+    Provider {
+        provider: &'static str,
+        #[source]
+        source: BuildError,
+    },
     #[error("failed to generate transport for '{url}'")]
     Transport {
         url: String,
@@ -116,6 +120,9 @@ pub(super) enum RegistryFault {
     Timeout,
     #[error(transparent)]
     Registry(flux_oci::Error),
+    /// There are no credentials to ask it with (SC-OCI-023).
+    #[error(transparent)]
+    Identity(Box<IdentityError>),
 }
 
 /// Why an artifact is not verified.
@@ -143,7 +150,7 @@ pub(super) enum SignatureFault {
     #[error(transparent)]
     Key(KeyError),
     #[error(transparent)]
-    Identity(IdentityError),
+    Identity(cosign::IdentityError),
     #[error(transparent)]
     Signatures(ManifestError),
     #[error("no matching signatures were found for '{0}'")]
@@ -332,7 +339,7 @@ impl StepError {
             _ => return None,
         };
         match fault {
-            RegistryFault::Timeout => None,
+            RegistryFault::Timeout | RegistryFault::Identity(_) => None,
             RegistryFault::Registry(error) => Some(error),
         }
     }
@@ -381,11 +388,8 @@ impl From<StepError> for Failure {
             }
             E::Inspect(_) | E::Task(_) => retry(R::Failed, error).quietly(),
 
-            E::Credential(_) | E::Proxy(_) | E::Transport { .. } => {
+            E::Credential(_) | E::Proxy(_) | E::Provider { .. } | E::Transport { .. } => {
                 retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)
-            }
-            E::UnsupportedProvider(_) => {
-                Self::stalled(R::AuthenticationFailed, error).marking(FETCH_FAILED)
             }
             E::Url { .. } => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),
             E::Tag { .. } => retry(R::ReadOperationFailed, error).marking(FETCH_FAILED),

@@ -179,20 +179,12 @@ fn every_failure_has_the_expected_outcome() {
         ),
         // SC-AUTH-025
         (
-            StepError::FeatureGateDisabled,
-            "FeatureGateDisabled",
-            STALLED,
+            AppError::Identity(Box::new(IdentityError::DefaultAccountMissing(name()))).into(),
+            "AuthenticationFailed",
+            BACK_OFF,
             warning,
             fetch,
-            "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller",
-        ),
-        (
-            StepError::UnsupportedProvider("aws".into()),
-            "InvalidProviderConfiguration",
-            STALLED,
-            warning,
-            fetch,
-            "provider 'aws' is not supported yet by this controller: use credentials from a Secret with provider 'generic'",
+            "failed to configure authentication options: failed to get service account 'ns/name': the specified default service account does not exist in the object namespace. your cluster is subject to multi-tenant workload identity lockdown, reach out to your cluster administrator for help",
         ),
         // SC-GIT-091, SC-GIT-094
         (

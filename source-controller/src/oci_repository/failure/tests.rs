@@ -9,6 +9,12 @@ use flux_runtime::outcome::{Next, Notice, Pace};
 
 use super::*;
 
+fn no_identity() -> RegistryFault {
+    RegistryFault::Identity(Box::new(IdentityError::DefaultAccountMissing(
+        "ns/name".into(),
+    )))
+}
+
 fn io() -> io::Error {
     io::Error::other("no space")
 }
@@ -125,12 +131,34 @@ fn every_failure_has_the_expected_outcome() {
         ),
         // SC-OCI-023
         (
-            StepError::UnsupportedProvider("aws".into()),
+            StepError::Provider {
+                provider: "aws",
+                source: BuildError::Proxy,
+            },
             "AuthenticationFailed",
-            STALLED,
+            BACK_OFF,
             warning,
             fetch,
-            "failed to get credential from aws: provider 'aws' is not supported yet by this controller: use credentials from a Secret with provider 'generic'",
+            "failed to get credential from aws: failed to configure the proxy",
+        ),
+        (
+            StepError::Tag {
+                url: url(),
+                source: TagError::Registry(no_identity()),
+            },
+            "ReadOperationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to determine the artifact tag for 'oci://r.io/app': failed to get service account 'ns/name': the specified default service account does not exist in the object namespace. your cluster is subject to multi-tenant workload identity lockdown, reach out to your cluster administrator for help",
+        ),
+        (
+            StepError::Digest(DigestFault::Registry(no_identity())),
+            "OCIArtifactPullFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to determine artifact digest: failed to get service account 'ns/name': the specified default service account does not exist in the object namespace. your cluster is subject to multi-tenant workload identity lockdown, reach out to your cluster administrator for help",
         ),
         // SC-OCI-025, SC-AUTH-003
         (

@@ -1,0 +1,397 @@
+//! The server that all services share.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use git_servers::{Authority, Proxy};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{aws, azure, google, metadata};
+
+/// The hosts that the proxy leads to the server.
+pub const HOSTS: [&str; 10] = [
+    "sts.eu-west-1.amazonaws.com",
+    "sts.us-east-1.amazonaws.com",
+    "api.ecr.eu-west-1.amazonaws.com",
+    "api.ecr-public.us-east-1.amazonaws.com",
+    "kms.eu-west-1.amazonaws.com",
+    "login.microsoftonline.com",
+    "app.azurecr.io",
+    "sts.googleapis.com",
+    "iamcredentials.googleapis.com",
+    "oauth2.googleapis.com",
+];
+
+/// The password of ECR's logins.
+pub const ECR_PASSWORD: &str = "ecr-pa55word";
+
+/// A request with the status of its response.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The `Host` header.
+    pub host: String,
+    /// The method.
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// The headers by their names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: String,
+    /// The status of the response.
+    pub status: u16,
+}
+
+impl Request {
+    /// A field of the form in the body; empty if it is absent or there twice.
+    pub fn field(&self, name: &str) -> String {
+        only(&self.body, name)
+    }
+
+    /// A parameter of the query; empty if it is absent or there twice.
+    pub fn parameter(&self, name: &str) -> String {
+        let query = self.target.split_once('?').map(|(_, query)| query);
+        only(query.unwrap_or_default(), name)
+    }
+
+    /// A header; empty if it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The names of the fields of the form in the body, sorted.
+    pub fn fields(&self) -> Vec<String> {
+        let pairs = url::form_urlencoded::parse(self.body.as_bytes());
+        let mut names: Vec<String> = pairs.map(|(name, _)| name.into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+fn only(pairs: &str, name: &str) -> String {
+    let pairs = url::form_urlencoded::parse(pairs.as_bytes());
+    let mut found = pairs.filter(|(key, _)| key == name);
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => value.into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Whose tokens stand for an identity of a cloud.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The identity: an ARN of a role, the ID of a client in Azure, an audience of Google's token service.
+    pub identity: String,
+    /// The only audience of tokens that are accepted.
+    pub audience: String,
+    /// The only subject of tokens that are accepted.
+    pub subject: String,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) trusted: Vec<Trust>,
+    /// Access keys by ID: secret, session token, role.
+    pub(crate) keys: BTreeMap<String, (String, String, String)>,
+    /// Bearer tokens with what they were issued for.
+    pub(crate) tokens: BTreeMap<String, String>,
+    pub(crate) life: Duration,
+    requests: Vec<Request>,
+    answers: Vec<(String, u16, String)>,
+    hanging: Vec<String>,
+    issued: usize,
+}
+
+impl State {
+    /// A number that no other credential has.
+    pub(crate) fn next(&mut self) -> usize {
+        self.issued += 1;
+        self.issued
+    }
+
+    /// Whether an identity may be had for a token.
+    pub(crate) fn is_trusted(&self, identity: &str, token: &str) -> bool {
+        self.trusted.iter().any(|trust| {
+            trust.identity == identity && crate::jwt::is_for(token, &trust.audience, &trust.subject)
+        })
+    }
+
+    /// When what is issued at this moment expires.
+    pub(crate) fn expiry(&self) -> jiff::Timestamp {
+        let life = jiff::SignedDuration::try_from(self.life).unwrap_or_default();
+        jiff::Timestamp::now() + life
+    }
+}
+
+/// A response: status, content type and body.
+pub(crate) type Answer = (u16, &'static str, String);
+
+pub(crate) fn json(status: u16, body: &serde_json::Value) -> Answer {
+    (status, "application/json", body.to_string())
+}
+
+/// The services; stopped on drop.
+pub struct Clouds {
+    authority: Authority,
+    metadata: SocketAddr,
+    secure: SocketAddr,
+    proxy: Proxy,
+    state: Arc<Mutex<State>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Clouds {
+    /// Starts the services on free ports of 127.0.0.1. They trust nothing yet.
+    ///
+    /// # Panics
+    /// If they cannot be started.
+    pub fn start() -> Self {
+        let authority = Authority::new();
+        let acceptor = authority.issue(&HOSTS).acceptor(None);
+        let state = Arc::new(Mutex::new(State {
+            life: Duration::from_hours(1),
+            ..State::default()
+        }));
+        let bind = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
+            listener
+                .set_nonblocking(true)
+                .expect("non-blocking listener");
+            let address = listener.local_addr().expect("local address");
+            (listener, address)
+        };
+        let ((plain, metadata), (tls, secure)) = (bind(), bind());
+        let proxy = Proxy::http(None);
+        for host in HOSTS {
+            proxy.resolve(&format!("{host}:443"), secure);
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("start a runtime");
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = accept(plain, None, Arc::clone(&shared)) => {}
+                    () = accept(tls, Some(acceptor), Arc::clone(&shared)) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            authority,
+            metadata,
+            secure,
+            proxy,
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The authority of the services' certificate.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The proxy that leads to the services by their names.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The address of the services, for further proxies.
+    pub fn address(&self) -> SocketAddr {
+        self.secure
+    }
+
+    /// Host and port of the metadata servers.
+    pub fn metadata(&self) -> String {
+        self.metadata.to_string()
+    }
+
+    /// Accepts tokens for an identity: an ARN of a role, the ID of a client in Azure, an audience of Google's token
+    /// service.
+    pub fn trust(&self, identity: &str, audience: &str, subject: &str) {
+        self.state().trusted.push(Trust {
+            identity: identity.to_owned(),
+            audience: audience.to_owned(),
+            subject: subject.to_owned(),
+        });
+    }
+
+    /// Adds access keys to sign with.
+    pub fn add_key(&self, id: &str, secret: &str, session: &str) {
+        let key = (secret.to_owned(), session.to_owned(), String::new());
+        self.state().keys.insert(id.to_owned(), key);
+    }
+
+    /// The secret and session token of access keys that were issued.
+    pub fn key(&self, id: &str) -> Option<(String, String)> {
+        let state = self.state();
+        let (secret, session, _) = state.keys.get(id)?;
+        Some((secret.clone(), session.clone()))
+    }
+
+    /// Sets the lifetime of what is issued from here on; an hour by default.
+    pub fn set_life(&self, life: Duration) {
+        self.state().life = life;
+    }
+
+    /// Answers the next requests to a host with these statuses and bodies, one each.
+    pub fn answer(&self, host: &str, status: u16, body: &str) {
+        let answer = (host.to_owned(), status, body.to_owned());
+        self.state().answers.push(answer);
+    }
+
+    /// Never answers requests to a host.
+    pub fn hang(&self, host: &str) {
+        self.state().hanging.push(host.to_owned());
+    }
+
+    /// The requests in the order of their responses.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state().requests.clone()
+    }
+
+    /// The requests to a host.
+    pub fn to(&self, host: &str) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.host == host);
+        requests
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.state().requests.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("state")
+    }
+}
+
+impl Drop for Clouds {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    state: Arc<Mutex<State>>,
+) {
+    let listener = TcpListener::from_std(listener).expect("listen");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request| {
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(respond(&state, request).await) }
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            // A client may close its connection at any time.
+            match acceptor {
+                None => {
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                }
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn respond(state: &Mutex<State>, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes());
+    let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+    let headers: BTreeMap<String, String> = head
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        })
+        .collect();
+    let target = head.uri.path_and_query().map(ToString::to_string);
+    let mut request = Request {
+        host: headers.get("host").cloned().unwrap_or_default(),
+        method: head.method.to_string(),
+        target: target.unwrap_or_default(),
+        headers,
+        body,
+        status: 0,
+    };
+    let hangs = {
+        let state = state.lock().expect("state");
+        state.hanging.contains(&request.host)
+    };
+    if hangs {
+        std::future::pending::<()>().await;
+    }
+    let mut state = state.lock().expect("state");
+    let fixed = state
+        .answers
+        .iter()
+        .position(|(host, ..)| *host == request.host);
+    let (status, kind, body) = match fixed {
+        Some(at) => {
+            let (_, status, body) = state.answers.remove(at);
+            (status, "application/json", body)
+        }
+        None => service(&mut state, &request),
+    };
+    request.status = status;
+    state.requests.push(request);
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    let headers = response.headers_mut();
+    headers.insert("content-type", kind.parse().expect("a header"));
+    headers.insert("x-amzn-requestid", "request-1".parse().expect("a header"));
+    response
+}
+
+fn service(state: &mut State, request: &Request) -> Answer {
+    let host = request.host.as_str();
+    match host {
+        "login.microsoftonline.com" => azure::tokens(state, request),
+        "app.azurecr.io" => azure::exchange(state, request),
+        "sts.googleapis.com" => google::exchange(state, request),
+        "iamcredentials.googleapis.com" => google::impersonate(state, request),
+        "oauth2.googleapis.com" => google::assertion(state, request),
+        _ if host.starts_with("sts.") => aws::sts(state, request),
+        _ if host.starts_with("api.ecr") => aws::ecr(state, request),
+        _ if host.starts_with("kms.") => aws::kms(state, request),
+        _ => metadata::answer(state, request),
+    }
+}
