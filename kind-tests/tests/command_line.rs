@@ -262,7 +262,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
 /// The row, the gate, and its default in source-, kustomize- and notification-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
 const GATES: &[(&str, &str, &str, &str, &str)] = &[
-    ("", "ObjectLevelWorkloadIdentity", "false", "false", "false"),
+    ("", "ObjectLevelWorkloadIdentity", "false", "false", "-"),
     (
         "RT-FGM-002",
         "CacheSecretsAndConfigMaps",

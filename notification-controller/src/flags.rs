@@ -36,15 +36,12 @@ pub(crate) struct Flags {
 pub(crate) const GATES: &[(&str, bool)] = &[
     ("CacheSecretsAndConfigMaps", false),
     ("DisableConfigWatchers", false),
-    ("ObjectLevelWorkloadIdentity", false),
 ];
-
-const IDENTITY: &str = "the cloud identities of ServiceAccounts";
 
 /// What is accepted and changes nothing yet.
 pub(crate) const PENDING: Pending = Pending {
-    flags: &[("default-service-account", IDENTITY)],
-    gates: &[("ObjectLevelWorkloadIdentity", IDENTITY)],
+    flags: &[],
+    gates: &[],
 };
 
 #[cfg(test)]

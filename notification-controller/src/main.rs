@@ -3,8 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+mod claims;
 mod event;
 mod event_server;
+mod expression;
 mod flags;
 mod provider;
 mod receiver;

@@ -9,6 +9,7 @@ mod bitbucket_server;
 mod comment;
 mod datadog;
 mod discord;
+mod event_hub;
 mod forward;
 mod gitea;
 mod github;
@@ -20,8 +21,11 @@ mod lark;
 mod mask;
 mod mastodon;
 mod matrix;
+mod nats;
 mod opsgenie;
+mod otel;
 mod pagerduty;
+mod pub_sub;
 mod rocket;
 mod send;
 mod sentry;
@@ -73,6 +77,8 @@ pub(crate) enum Job {
     Calls(Vec<send::Call>),
     /// The status of a commit, unless it is set already.
     Status(status::StatusJob),
+    /// A message of a subject.
+    Publication(nats::Publication),
     /// A comment on a pull request, which replaces an earlier one.
     Comment(comment::CommentJob),
     /// The event cannot be sent.
@@ -89,6 +95,10 @@ pub(crate) async fn prepare(
     sender: &Sender,
     deadline: Instant,
 ) -> Result<Job, ConfigError> {
+    // NC-PROV-075
+    if sets_commit_statuses(&settings.kind) && settings.status_id.is_empty() {
+        return Err(ConfigError::invalid("commit status cannot be empty"));
+    }
     let calls = match &settings.kind {
         T::Slack => slack::calls(settings, event)?,
         T::Discord => discord::calls(settings, event)?,
@@ -111,6 +121,9 @@ pub(crate) async fn prepare(
         T::IncidentIo => incident_io::calls(settings, event)?,
         T::Mastodon => mastodon::calls(settings, event)?,
         T::Sentry => sentry::calls(settings, event)?,
+        T::Otel => otel::calls(settings, event)?,
+        T::GooglePubSub => pub_sub::calls(settings, event)?,
+        T::AzureEventHub => event_hub::calls(settings, event)?,
         T::GithubDispatch => github::dispatch(settings, event)?,
         T::Github => return Ok(settled(github::status(settings, event)?)),
         T::Gitlab => return Ok(settled(gitlab::status(settings, event)?)),
@@ -130,10 +143,9 @@ pub(crate) async fn prepare(
         T::GiteaPullRequestComment => {
             return gitea::comment(settings, event, sender, deadline).await;
         }
+        T::Nats => return Ok(Job::Publication(nats::publication(settings, event)?)),
         // NC-PROV-081
-        other @ (T::GooglePubSub | T::AzureEventHub | T::Nats | T::Otel | T::Other(_)) => {
-            return Err(ConfigError::Unsupported(other.to_string()));
-        }
+        other @ T::Other(_) => return Err(ConfigError::Unsupported(other.to_string())),
     };
     Ok(if calls.is_empty() {
         Job::Nothing
@@ -164,12 +176,16 @@ impl Job {
                 }
                 Ok(())
             }
+            Self::Publication(publication) => publication.run(deadline).await,
             Self::Status(job) => job.run(sender, deadline).await,
             Self::Comment(job) => job.run(sender, deadline).await,
             Self::Fails(error) => Err(error),
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use self::tests::service;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The server of webhooks: finds the Receiver of a path, checks the request, and asks for reconciles (NC-RECV-050 to
 //! NC-RECV-111).
 
+mod filters;
 mod jwt;
 mod payload;
 mod signature;
@@ -22,8 +23,9 @@ use futures::future::BoxFuture;
 use http::{StatusCode, request};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::filters::Filters;
 use self::targets::Targets;
 use self::validate::{Request, Validator};
 use crate::receiver::HOOK;
@@ -144,24 +146,38 @@ impl ReceiverServer {
             headers: &head.headers,
             body: &received.bytes,
         };
-        match self.validator.validate(&receiver, &request).await {
-            Ok(line) => {
-                if let Some(line) = line {
-                    tracing::info!(logger = LOGGER, kv, "{line}");
-                }
-            }
+        let accepted = match self.validator.validate(&receiver, &request).await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // NC-RECV-055
                 let error = flux_errors::chain(&error);
                 tracing::error!(logger = LOGGER, kv, error, "unable to validate payload");
                 return Ok(StatusCode::BAD_REQUEST);
             }
+        };
+        if let Some(line) = &accepted.line {
+            tracing::info!(logger = LOGGER, kv, "{line}");
         }
+        let filters = match Filters::new(&receiver.spec, &request, &accepted) {
+            Ok(filters) => filters,
+            Err(error) => {
+                // NC-RECV-056
+                tracing::error!(
+                    logger = LOGGER,
+                    kv,
+                    error,
+                    "unable to create resource filters"
+                );
+                return Ok(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        };
         // NC-RECV-057
         let mut good = true;
-        for resource in &receiver.spec.resources {
+        for (at, resource) in receiver.spec.resources.iter().enumerate() {
             let own = receiver.namespace().unwrap_or_default();
-            if let Err(error) = self.targets.request(resource, &own, &about).await {
+            let accepts = |object: &Value| filters.accept(at, object);
+            let asked = self.targets.request(resource, &own, &accepts, &about).await;
+            if let Err(error) = asked {
                 let mut told = about.clone();
                 told["resource"] = json!(resource);
                 let kv = told.to_string();

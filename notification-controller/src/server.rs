@@ -311,6 +311,7 @@ impl<H: Handler> Server<H> {
             logger: self.logger,
         };
         let answer = match cleaned(&head) {
+            _ if size_of(&head) > MAX_HEAD => status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Some(moved) => moved,
             None => self.handler.answer(head, body).await,
         };
@@ -324,6 +325,17 @@ impl<H: Handler> Server<H> {
         sizes.observe(size as f64);
         answer
     }
+}
+
+/// The size of the head of a request, which the buffer bounds roughly only.
+fn size_of(head: &request::Parts) -> usize {
+    let uri = head
+        .uri
+        .path_and_query()
+        .map_or(0, |uri| uri.as_str().len());
+    let headers = head.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    uri + headers.sum::<usize>()
 }
 
 /// Whether an error of accepting is the process's own lack of descriptors, not the client's.

@@ -2,7 +2,7 @@
 
 use flux_api::notification::{Alert, Provider, Receiver};
 use flux_cluster::Cluster;
-use flux_identity::{POST, Tokens};
+use flux_identity::{Identities, POST, Tokens};
 use flux_references::triggers::on_config;
 use flux_references::{Index, Reader};
 use flux_runtime::controller::Controller;
@@ -46,7 +46,7 @@ async fn add_event_server(
         alerts: alerts.clone(),
         providers: providers.clone(),
         secrets: secrets.clone(),
-        tokens: Tokens::from_flags(&flags.tokens, &manager.metrics)?.for_operation(POST),
+        identities: identities(manager, flags)?,
         recorder: manager.recorder.clone(),
         cluster: Cluster::new(manager.client.clone(), FIELD_MANAGER),
         no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,
@@ -145,6 +145,14 @@ fn add_controllers(manager: &mut Manager, secrets: Reader<Secret>) -> Result<(),
     }
     manager.add(controller);
     Ok(())
+}
+
+/// As whom Providers act at clouds (NC-PROC-018, NC-PROV-060 to NC-PROV-066).
+fn identities(manager: &Manager, flags: &Flags) -> Result<Identities, Fatal> {
+    let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?.for_operation(POST);
+    let client = manager.client.clone();
+    let account = &flags.default_service_account;
+    Ok(Identities::new(client, tokens, account))
 }
 
 /// How Secrets are read: from the API server at each use, or from a cache of all of them (NC-PROC-020).

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flux_api::notification::{Alert, Provider};
+use flux_cel::{Limits, Type};
 use flux_cluster::{Cluster, ObjectId};
 use flux_errors::chain;
-use flux_identity::Tokens;
+use flux_identity::Identities;
 use flux_references::{ReadError, Reader};
 use flux_runtime::events::{Recorder, Subject};
 use flux_runtime::queue::Key;
@@ -21,6 +22,7 @@ use super::LOGGER;
 use super::matching::{Complaint, Labels, is_for};
 use super::metadata::combine;
 use crate::event::Event;
+use crate::expression;
 use crate::provider::{
     self, ConfigError, Job, Mask, Secrets, Sender, Settings, comments, forwards,
     sets_commit_statuses,
@@ -45,8 +47,8 @@ pub(crate) struct Parts {
     pub(crate) providers: Cache<Provider>,
     /// The Secrets of Providers.
     pub(crate) secrets: Reader<Secret>,
-    /// The tokens of GitHub Apps.
-    pub(crate) tokens: Tokens,
+    /// The tokens of GitHub Apps and of clouds.
+    pub(crate) identities: Identities,
     /// Where Alerts' owners are told of failures.
     pub(crate) recorder: Recorder,
     /// Reads the labels of objects.
@@ -308,10 +310,10 @@ impl Dispatcher {
         // NC-EVT-032, NC-EVT-047
         let mut event = event.clone();
         self.combine(&mut event, alert);
-        let (status, is_custom) = status_id(&event, &provider).map_err(plain)?;
+        let (status, is_custom) = status_id(&event, &provider, alert).map_err(plain)?;
         let name = provider.name_any();
         let deadline = Instant::now() + PREPARATION;
-        let prepared = self.prepare_job(&event, &provider, status, is_custom, deadline);
+        let prepared = self.prepare_job(&event, alert, &provider, (status, is_custom), deadline);
         match timeout_at(deadline, prepared).await {
             Ok(Ok(prepared)) => Ok(Ok(prepared)),
             Ok(Err((source, mask))) if source.is_of_secrets() => {
@@ -325,9 +327,9 @@ impl Dispatcher {
     async fn prepare_job(
         &self,
         event: &Event,
+        alert: &Alert,
         provider: &Provider,
-        status: String,
-        is_custom: bool,
+        (status, is_custom): (String, bool),
         deadline: Instant,
     ) -> Result<Prepared, (ConfigError, Mask)> {
         let plain = |error| (error, Mask::default());
@@ -335,7 +337,10 @@ impl Dispatcher {
             .await
             .map_err(plain)?;
         let settings = Settings::new(provider, &secrets).map_err(plain)?;
-        let mut settings = settings.with_status(status, is_custom);
+        let settings = settings.with_status(status, is_custom);
+        let namespace = alert.namespace().unwrap_or_default();
+        let uid = alert.uid().unwrap_or_default();
+        let mut settings = settings.with_alert(&namespace, &alert.name_any(), &uid);
         let mask = settings.mask();
         let masked = |error| (error, mask.clone());
         let sender = Sender::new(&settings).map_err(masked)?;
@@ -344,11 +349,25 @@ impl Dispatcher {
             let app = app.map_err(|error| masked(error.into()))?;
             let token = self
                 .parts
-                .tokens
+                .identities
+                .tokens()
                 .get(provider, app.cache_key(), || app.token(sender.client()))
                 .await
                 .map_err(|error| masked(error.into()))?;
             settings = settings.with_app_token(token.value);
+        }
+        if let Some(cloud) = settings.wanted_cloud() {
+            let account = provider.spec.service_account_name.as_deref();
+            let identity = self
+                .parts
+                .identities
+                .of(provider, account, &settings.proxy());
+            let identity = identity.map_err(|error| masked(ConfigError::Client(error)))?;
+            let token = settings
+                .cloud_token(&identity, cloud)
+                .await
+                .map_err(masked)?;
+            settings = settings.with_cloud_token(token);
         }
         let mask = settings.mask();
         let job = provider::prepare(&settings, event, &sender, deadline).await;
@@ -431,22 +450,58 @@ fn skip(event: &Event, provider: &Provider) -> Option<Skip> {
 }
 
 /// What identifies the commit statuses of a Provider, and whether its user said so (NC-PROV-070, NC-PROV-072).
-fn status_id(event: &Event, provider: &Provider) -> Result<(String, bool), DispatchError> {
+fn status_id(
+    event: &Event,
+    provider: &Provider,
+    alert: &Alert,
+) -> Result<(String, bool), DispatchError> {
     if !sets_commit_statuses(&provider.spec.type_) {
         return Ok((String::new(), false));
     }
     let expression = provider.spec.commit_status_expr.as_deref();
-    if expression.is_some_and(|expression| !expression.is_empty()) {
-        return Err(DispatchError::Status(
-            "failed to evaluate the spec.commitStatusExpr CEL expression for the event: CEL expressions are not supported yet"
-                .to_owned(),
-        ));
+    if let Some(expression) = expression.filter(|expression| !expression.is_empty()) {
+        let id = evaluated(expression, event, provider, alert).map_err(|error| {
+            DispatchError::Status(format!(
+                "failed to evaluate the spec.commitStatusExpr CEL expression for the event: {error}"
+            ))
+        })?;
+        return Ok((id, true));
     }
     let uid = provider.uid().unwrap_or_default();
     let first = uid.split('-').next().unwrap_or_default();
     let object = &event.involved_object;
     let id = format!("{}/{}/{first}", object.kind, object.name).to_lowercase();
     Ok((id, false))
+}
+
+/// The value of `spec.commitStatusExpr` (NC-PROV-072 to NC-PROV-074).
+fn evaluated(
+    text: &str,
+    event: &Event,
+    provider: &Provider,
+    alert: &Alert,
+) -> Result<String, String> {
+    let names = ["event", "alert", "provider"];
+    let compiled = expression::compile(text, &names, Some(Type::String));
+    let compiled = compiled.map_err(|error| format!("failed to compile expression: {error}"))?;
+    let event = serde_json::from_str(&event.to_json());
+    let values = [
+        event,
+        serde_json::to_value(alert),
+        serde_json::to_value(provider),
+    ];
+    let mut variables = Vec::new();
+    for (name, value) in names.iter().zip(&values) {
+        let value = value.as_ref().map_err(ToString::to_string)?;
+        variables.push((*name, expression::value(value)));
+    }
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, value))
+        .collect();
+    compiled
+        .evaluate_string(expression::lookup(&variables), Limits::default())
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -539,12 +594,52 @@ mod tests {
     #[test]
     fn a_status_is_identified_by_object_and_provider() {
         // NC-PROV-070, FR-N-023
-        let id = status_id(&event("info", &[]), &provider("github")).unwrap();
+        let alert = Alert::new("a", flux_api::notification::AlertSpec::default());
+        let id = status_id(&event("info", &[]), &provider("github"), &alert).unwrap();
         assert_eq!(
             id,
             ("kustomization/gitops-system/0c9c2e41".to_owned(), false)
         );
-        let none = status_id(&event("info", &[]), &provider("slack")).unwrap();
+        let none = status_id(&event("info", &[]), &provider("slack"), &alert).unwrap();
         assert_eq!(none.0, "");
+        let custom = |expression: &str| {
+            let mut provider = provider("github");
+            provider.spec.commit_status_expr = Some(expression.to_owned());
+            let mut event = event("info", &[]);
+            event.metadata.insert("foo".to_owned(), "Bar".to_owned());
+            status_id(&event, &provider, &alert).map_err(|error| error.to_string())
+        };
+        // NC-PROV-072, NC-PROV-073
+        for (expression, want) in [
+            ("'prod/' + event.metadata.foo", "prod/Bar"),
+            ("string(event.metadata.foo)", "Bar"),
+            (
+                "provider.metadata.uid.split('-').first().value() + ''",
+                "0C9c2e41",
+            ),
+            (
+                "'%s' == '' ? '' : (alert.metadata.name + '/' + event.involvedObject.kind).lowerAscii()",
+                "a/kustomization",
+            ),
+            ("''", ""),
+        ] {
+            assert_eq!(
+                custom(expression),
+                Ok((want.to_owned(), true)),
+                "{expression}"
+            );
+        }
+        // NC-PROV-074
+        let begin = "failed to create commit status: failed to evaluate the spec.commitStatusExpr CEL expression for the event: ";
+        for expression in [
+            "event.metadata.foo",
+            "other + 'x'",
+            "'x' + event.metadata.absent",
+            "1",
+            "'",
+        ] {
+            let error = custom(expression).unwrap_err();
+            assert!(error.starts_with(begin), "{expression}: {error}");
+        }
     }
 }

@@ -19,12 +19,7 @@ pub(super) fn status(
     settings: &Settings,
     event: &Event,
 ) -> Result<Result<Option<StatusJob>, SendError>, ConfigError> {
-    let token = settings.header_token();
-    if token.is_empty() {
-        return Err(ConfigError::invalid(
-            "failed to acquire azure devops token: failed to get token: the cloud identities of ServiceAccounts are not supported yet: set a personal access token as 'token' in the Secret",
-        ));
-    }
+    let token = settings.cloud_or_own_token();
     let address = parse_git(&settings.address)?;
     // NC-AZUREDEVOPS-001
     let parts: Vec<&str> = address.id.split('/').collect();

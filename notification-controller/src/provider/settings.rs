@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_api::notification::{Provider, ProviderType as T};
+use flux_cloud::gcp::ServiceAccountKey;
 use flux_http::{
     ClientOptions, GitHubAppData, Proxy, ProxyUrl, ProxyUrlError, RootCertificates, Secret,
     SecretData, SecretError, TlsSettings,
 };
+use flux_identity::{Identity, IdentityError};
 use flux_references::{ReadError, Reader, secret_data};
 use flux_runtime::queue::Key;
 use k8s_openapi::api::core::v1;
@@ -22,6 +24,21 @@ const MAX_ADDRESS: usize = 2048;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The user agent of upstream's requests: Go's default (NC-HTTP-001).
 const AGENT: &str = "Go-http-client/1.1";
+
+/// What tokens of Azure are for (NC-PROV-064).
+const AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+const EVENT_HUBS: &str = "https://eventhubs.azure.net//.default";
+
+/// What a token of a cloud is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloudScope {
+    /// Azure DevOps.
+    AzureDevops,
+    /// Azure Event Hubs.
+    EventHub,
+    /// Google Pub/Sub.
+    PubSub,
+}
 
 /// Why nothing can be sent by a Provider. The texts are upstream's.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +101,18 @@ pub(crate) enum ConfigError {
     /// The data of a GitHub App is incomplete.
     #[error(transparent)]
     GitHubAppData(SecretError),
+    /// Azure gives no token for Azure DevOps.
+    #[error("failed to acquire azure devops token: failed to get token")]
+    AzureDevopsToken(#[source] IdentityError),
+    /// Azure gives no token for Event Hubs.
+    #[error("failed to create a eventhub using managed identity: failed to get token")]
+    EventHubToken(#[source] IdentityError),
+    /// Google gives no token for Pub/Sub.
+    #[error("failed to get token for GCP Pub/Sub")]
+    PubSubToken(#[source] IdentityError),
+    /// The key in the Secret cannot be used.
+    #[error("failed to use the GCP credentials in the secret")]
+    PubSubKey(#[source] flux_cloud::gcp::Error),
     /// There is no such type here.
     #[error("provider {0} not supported")]
     Unsupported(String),
@@ -145,6 +174,14 @@ impl Secrets {
     }
 }
 
+/// An Alert.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AlertName {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+}
+
 /// What is sent where, and with which credentials. There is no `Debug`, since the address may be a secret.
 pub(crate) struct Settings {
     pub(super) kind: T,
@@ -161,6 +198,12 @@ pub(crate) struct Settings {
     pub(super) headers: BTreeMap<String, String>,
     pub(super) github_app: Option<GitHubAppData>,
     has_app_token: bool,
+    cloud_token: Secret,
+    nats_creds: Secret,
+    nats_seed: Secret,
+    pub(super) acts_as_account: bool,
+    /// The Alert that an event is sent for.
+    pub(super) alert: AlertName,
     /// The identity of commit statuses; `None` for types that set none.
     pub(super) status_id: String,
     /// Whether that identity comes from an expression of the user's.
@@ -196,6 +239,14 @@ impl Settings {
             headers: BTreeMap::new(),
             github_app: None,
             has_app_token: false,
+            cloud_token: Secret::default(),
+            nats_creds: Secret::default(),
+            nats_seed: Secret::default(),
+            alert: AlertName::default(),
+            acts_as_account: spec
+                .service_account_name
+                .as_deref()
+                .is_some_and(|name| !name.is_empty()),
             status_id: String::new(),
             status_is_custom: false,
             proxy: None,
@@ -269,6 +320,10 @@ impl Settings {
         if let Some(headers) = data.get("headers") {
             self.headers = read_headers(headers)?;
         }
+        // NC-PROV-029
+        let secret = |key: &str| data.get(key).map(Secret::new).unwrap_or_default();
+        self.nats_creds = secret("creds");
+        self.nats_seed = secret("nkey");
         self.shown_token = text("token").unwrap_or_default().into_owned();
         // NC-PROV-025, NC-PROV-026: with malformed credentials, none is used
         if let Ok(methods) = data.auth_methods(RootCertificates::ReplaceSystem) {
@@ -283,6 +338,28 @@ impl Settings {
             self.github_app = Some(data.github_app().map_err(ConfigError::GitHubAppData)?);
         }
         Ok(())
+    }
+
+    /// The file with credentials for NATS.
+    pub(super) fn nats_creds(&self) -> Option<String> {
+        let creds = self.nats_creds.expose_text();
+        (!creds.is_empty()).then(|| creds.into_owned())
+    }
+
+    /// The seed of a key for NATS.
+    pub(super) fn nats_seed(&self) -> Option<String> {
+        let seed = self.nats_seed.expose_text();
+        (!seed.is_empty()).then(|| seed.into_owned())
+    }
+
+    /// Sets the Alert that an event is sent for.
+    pub(crate) fn with_alert(mut self, namespace: &str, name: &str, uid: &str) -> Self {
+        self.alert = AlertName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        };
+        self
     }
 
     /// Sets what identifies the commit statuses of this Provider.
@@ -334,6 +411,69 @@ impl Settings {
             .filter(|_| uses && self.token_or_password().is_empty())
     }
 
+    /// The cloud to get a token of: if the type can use one and the Secret has none (NC-PROV-061, NC-PROV-067).
+    pub(crate) fn wanted_cloud(&self) -> Option<CloudScope> {
+        let scope = match self.kind {
+            T::AzureDevops => CloudScope::AzureDevops,
+            T::AzureEventHub if !super::event_hub::has_key(&self.address) => CloudScope::EventHub,
+            T::GooglePubSub if !super::pub_sub::is_emulated() => CloudScope::PubSub,
+            _ => return None,
+        };
+        let is_needed = match scope {
+            CloudScope::PubSub => true, // a key in the Secret has to be exchanged, too
+            CloudScope::AzureDevops | CloudScope::EventHub => self.token.is_empty(),
+        };
+        is_needed.then_some(scope)
+    }
+
+    /// A token of a cloud for an object that acts as `identity`.
+    ///
+    /// # Errors
+    /// The cloud gives none.
+    pub(crate) async fn cloud_token(
+        &self,
+        identity: &Identity<'_, Provider>,
+        scope: CloudScope,
+    ) -> Result<Secret, ConfigError> {
+        let token = match scope {
+            CloudScope::AzureDevops => identity.azure_token(AZURE_DEVOPS).await,
+            CloudScope::EventHub => identity.azure_token(EVENT_HUBS).await,
+            CloudScope::PubSub if !self.token.is_empty() => {
+                let key = ServiceAccountKey::parse(self.token.expose());
+                let key = key.map_err(ConfigError::PubSubKey)?;
+                let token = key.token(identity.cloud()).await;
+                return Ok(token.map_err(ConfigError::PubSubKey)?.value);
+            }
+            CloudScope::PubSub => identity.gcp_token().await,
+        };
+        let token = token.map_err(|source| match scope {
+            CloudScope::AzureDevops => ConfigError::AzureDevopsToken(source),
+            CloudScope::EventHub => ConfigError::EventHubToken(source),
+            CloudScope::PubSub => ConfigError::PubSubToken(source),
+        })?;
+        Ok(token.value)
+    }
+
+    /// Sets the token of a cloud.
+    pub(crate) fn with_cloud_token(mut self, token: Secret) -> Self {
+        self.cloud_token = token;
+        self
+    }
+
+    /// The token of a cloud, or that of the Secret.
+    pub(super) fn cloud_or_own_token(&self) -> String {
+        if self.cloud_token.is_empty() {
+            self.header_token()
+        } else {
+            self.cloud_token.expose_text().into_owned()
+        }
+    }
+
+    /// The proxy of all requests.
+    pub(crate) fn proxy(&self) -> Proxy {
+        self.client_options().proxy
+    }
+
     /// How long sending may take in all (NC-EVT-051).
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
@@ -383,6 +523,7 @@ impl Settings {
         let headers = self.headers.iter();
         let headers = headers.filter(|(name, _)| !public.contains(&&*name.to_ascii_lowercase()));
         secrets.extend(headers.map(|(_, value)| value.clone()));
+        secrets.push(self.cloud_token.expose_text().into_owned());
         let token = match self.shown_token.trim() {
             "" => self.token.expose_text().into_owned(),
             shown => shown.to_owned(),

@@ -38,6 +38,15 @@ pub(super) enum IssuerError {
     /// It is too old.
     #[error("token is expired")]
     Expired,
+    /// It is not valid yet.
+    #[error("token is not valid yet")]
+    Early,
+    /// It does not say who issued it.
+    #[error("token is missing the 'iss' claim")]
+    NoIssuer,
+    /// The issuer's document is about another issuer.
+    #[error("issuer URL provided to client did not match the issuer URL returned by provider")]
+    OtherIssuer,
     /// It is for another service.
     #[error("invalid ID token: audience is '{have}', want '{want}'")]
     Audience {
@@ -71,6 +80,106 @@ pub(super) enum IssuerError {
     Answer(u16),
 }
 
+/// The audience of tokens for a provider that names none (NC-RECV-011).
+pub(super) const AUDIENCE: &str = "notification-controller";
+/// How much later than now a token may begin to be valid, in seconds (NC-RECV-084).
+const EARLY: f64 = 300.0;
+
+/// Who issued a token, by its own words (NC-RECV-083).
+pub(super) fn unverified_issuer(token: &str) -> Result<String, IssuerError> {
+    let token = Token::parse(token)?;
+    let issuer = token.claims["iss"].as_str().unwrap_or_default();
+    if issuer.is_empty() {
+        return Err(IssuerError::NoIssuer);
+    }
+    Ok(issuer.to_owned())
+}
+
+/// Issuers that publish where their keys are (NC-RECV-084).
+pub(super) struct Issuers {
+    client: reqwest::Client,
+}
+
+impl Issuers {
+    /// Issuers that are asked by this client.
+    pub(super) fn new(client: reqwest::Client) -> Self {
+        Self { client }
+    }
+
+    /// The claims of a token, if the issuer has signed it for this audience.
+    pub(super) async fn verify(
+        &self,
+        issuer: &str,
+        token: &str,
+        audience: &str,
+    ) -> Result<Value, IssuerError> {
+        let token = Token::parse(token)?;
+        // What the token says against itself needs no request (NC-RECV-087).
+        check_times_and_audience(&token.claims, audience, SystemTime::now())?;
+        let base = issuer.trim_end_matches('/');
+        let address = format!("{base}/.well-known/openid-configuration");
+        let document = fetch(&self.client, &address).await?;
+        if document["issuer"] != issuer {
+            return Err(IssuerError::OtherIssuer);
+        }
+        let algorithm = token.header["alg"].as_str().unwrap_or_default();
+        let allowed = document["id_token_signing_alg_values_supported"].as_array();
+        let is_allowed = match allowed.filter(|allowed| !allowed.is_empty()) {
+            Some(allowed) => allowed.iter().any(|other| other == algorithm),
+            None => algorithm == "RS256",
+        };
+        if !is_allowed {
+            return Err(IssuerError::Algorithm);
+        }
+        let keys = document["jwks_uri"].as_str().unwrap_or_default();
+        token.verify(&fetch(&self.client, keys).await?)?;
+        Ok(token.claims)
+    }
+}
+
+fn check_times_and_audience(
+    claims: &Value,
+    audience: &str,
+    now: SystemTime,
+) -> Result<(), IssuerError> {
+    let is_for = |value: &Value| value == audience;
+    let audiences = &claims["aud"];
+    let among = audiences
+        .as_array()
+        .is_some_and(|all| all.iter().any(is_for));
+    if !is_for(audiences) && !among {
+        return Err(IssuerError::Audience {
+            have: audiences.as_str().unwrap_or_default().to_owned(),
+            want: audience.to_owned(),
+        });
+    }
+    let now = now
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64();
+    if claims["exp"].as_f64().is_none_or(|until| until < now) {
+        return Err(IssuerError::Expired);
+    }
+    if claims["nbf"]
+        .as_f64()
+        .is_some_and(|from| from > now + EARLY)
+    {
+        return Err(IssuerError::Early);
+    }
+    Ok(())
+}
+
+/// A JSON document of an issuer.
+async fn fetch(client: &reqwest::Client, address: &str) -> Result<Value, IssuerError> {
+    let response = flux_http::send(client.get(address), Repeat::Idempotent).await?;
+    let status = response.status();
+    let body = read_body(response, MAX_KEYS).await?;
+    if !status.is_success() {
+        return Err(IssuerError::Answer(status.as_u16()));
+    }
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
+}
+
 /// The published keys of an issuer.
 pub(super) struct Keys {
     client: reqwest::Client,
@@ -84,14 +193,7 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<Value, IssuerError> {
-        let request = self.client.get(self.address);
-        let response = flux_http::send(request, Repeat::Idempotent).await?;
-        let status = response.status();
-        let body = read_body(response, MAX_KEYS).await?;
-        if !status.is_success() {
-            return Err(IssuerError::Answer(status.as_u16()));
-        }
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
+        fetch(&self.client, self.address).await
     }
 }
 
@@ -193,7 +295,7 @@ pub(super) async fn verify_google(
     token.verify(&keys.fetch().await?)
 }
 
-fn bearer(authorization: &str) -> Result<&str, IssuerError> {
+pub(super) fn bearer(authorization: &str) -> Result<&str, IssuerError> {
     authorization
         .strip_prefix("Bearer ")
         .ok_or(IssuerError::NoToken)

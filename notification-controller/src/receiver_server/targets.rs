@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use flux_api::notification::{FluxKind as K, ReceiverResource};
+use flux_cel::EvaluateError;
 use flux_cluster::{Cluster, Object, ObjectId, RequestError, Resource};
 use flux_golang::strconv::quote;
 use flux_runtime::run::REQUESTED_AT;
@@ -37,6 +38,8 @@ pub(super) enum TargetError {
         namespace: String,
         error: RequestError,
     },
+    #[error(transparent)]
+    Filter(#[from] EvaluateError),
     #[error(
         "failed to annotate resource: '{shown}': unable to annotate {kind} {name} error: {error}"
     )]
@@ -47,6 +50,9 @@ pub(super) enum TargetError {
         error: RequestError,
     },
 }
+
+/// Whether an object is to be asked.
+pub(super) type Accepts<'f> = &'f (dyn Fn(&Value) -> Result<bool, EvaluateError> + Sync);
 
 /// Asks objects to reconcile.
 pub(super) struct Targets {
@@ -64,12 +70,13 @@ impl Targets {
         }
     }
 
-    /// Asks the objects of one entry to reconcile; `own` is the namespace of the Receiver, and `about` what log lines tell
-    /// of it.
+    /// Asks the objects of one entry to reconcile that `accepts` selects; `own` is the namespace of the Receiver, and
+    /// `about` what log lines tell of it.
     pub(super) async fn request(
         &self,
         wanted: &ReceiverResource,
         own: &str,
+        accepts: Accepts<'_>,
         about: &Value,
     ) -> Result<(), TargetError> {
         let named = wanted.namespace.as_deref().filter(|name| !name.is_empty());
@@ -94,17 +101,20 @@ impl Targets {
                 .collect();
             let resource = self.resource(&id, version).await?;
             return self
-                .request_all(&resource, namespace, &labels.join(","), about)
+                .request_all(&resource, namespace, &labels.join(","), accepts, about)
                 .await;
         }
         let resource = self.resource(&id, version).await?;
         // NC-RECV-093
         let found = self.cluster.get_metadata(&resource, &id).await;
-        found.map_err(|error| TargetError::Read {
+        let found = found.map_err(|error| TargetError::Read {
             kind: id.kind.clone(),
             name: quote(format!("{namespace}/{}", id.name)),
             error,
         })?;
+        if !is_accepted(&resource, &found, accepts, about)? {
+            return Ok(());
+        }
         self.annotate(&resource, &id, about).await
     }
 
@@ -135,6 +145,7 @@ impl Targets {
         resource: &Resource,
         namespace: &str,
         selector: &str,
+        accepts: Accepts<'_>,
         about: &Value,
     ) -> Result<(), TargetError> {
         let listed = self
@@ -156,6 +167,9 @@ impl Targets {
             return Ok(());
         }
         for object in objects {
+            if !is_accepted(resource, &object, accepts, about)? {
+                continue;
+            }
             let id = ObjectId {
                 group: resource.group.clone(),
                 kind: resource.kind.clone(),
@@ -190,6 +204,34 @@ impl Targets {
         tracing::info!(logger = LOGGER, kv, "resource '{shown}' annotated");
         Ok(())
     }
+}
+
+/// Whether the filters accept an object: they see its version, kind and metadata (NC-RECV-102).
+fn is_accepted(
+    resource: &Resource,
+    object: &Object,
+    accepts: Accepts<'_>,
+    about: &Value,
+) -> Result<bool, TargetError> {
+    let seen = json!({
+        "apiVersion": resource.api_version(),
+        "kind": resource.kind,
+        "metadata": object.at(&["metadata"]),
+    });
+    let accepted = accepts(&seen)?;
+    if !accepted {
+        // NC-RECV-099
+        let kv = about.to_string();
+        tracing::debug!(
+            logger = LOGGER,
+            kv,
+            "resource '{}/{}.{}' NOT annotated because CEL expression returned false",
+            resource.kind,
+            object.name(),
+            object.namespace()
+        );
+    }
+    Ok(accepted)
 }
 
 /// The version of an entry's kind (NC-RECV-091).

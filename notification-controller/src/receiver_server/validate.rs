@@ -11,9 +11,12 @@ use http::HeaderMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
-use super::jwt::{GOOGLE, IssuerError, Keys, verify_google};
+use super::jwt::{
+    AUDIENCE, GOOGLE, IssuerError, Issuers, Keys, bearer, unverified_issuer, verify_google,
+};
 use super::payload::{self, PayloadError, first, inner, of_pub_sub, only, text, texts};
 use super::signature::{self, SignatureError, equal};
+use crate::claims::{Claims, ClaimsError};
 
 /// A request, its body read.
 pub(super) struct Request<'r> {
@@ -31,6 +34,17 @@ impl Request<'_> {
     fn header_bytes(&self, name: &str) -> &[u8] {
         self.headers.get(name).map_or(&[], |value| value.as_bytes())
     }
+}
+
+/// A request that is accepted.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Accepted {
+    /// The log line about what it tells (NC-RECV-088).
+    pub(super) line: Option<String>,
+    /// What filters see as its body, if that is not the body itself (NC-RECV-081).
+    pub(super) body: Option<Vec<u8>>,
+    /// The claims of the caller's token (NC-RECV-102).
+    pub(super) claims: Option<serde_json::Value>,
 }
 
 /// Why a request is not accepted: the log says it, the response does not (NC-RECV-055, NC-RECV-058).
@@ -64,6 +78,14 @@ pub(super) enum Refusal {
     Gcr(#[source] IssuerError),
     #[error("unable to validate CDEvent event: {0}")]
     CdEvent(&'static str),
+    #[error(transparent)]
+    Oidc(#[from] IssuerError),
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+    #[error("invalid oidcProvider configuration for issuer {issuer}: {error}")]
+    Issuer { issuer: String, error: String },
+    #[error("no oidcProvider configured for issuer {0}")]
+    UnknownIssuer(String),
     #[error("recevier type {0} not supported")]
     Type(String),
 }
@@ -72,6 +94,7 @@ pub(super) enum Refusal {
 pub(super) struct Validator {
     secrets: Reader<Secret>,
     google: Keys,
+    issuers: Issuers,
 }
 
 impl Validator {
@@ -79,22 +102,53 @@ impl Validator {
     pub(super) fn new(secrets: Reader<Secret>, client: reqwest::Client) -> Self {
         Self {
             secrets,
-            google: Keys::new(client, GOOGLE),
+            google: Keys::new(client.clone(), GOOGLE),
+            issuers: Issuers::new(client),
         }
     }
 
-    /// Checks a request; returns the log line about what it tells (NC-RECV-088).
+    /// Checks a request.
     pub(super) async fn validate(
         &self,
         receiver: &Receiver,
         request: &Request<'_>,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let (secret, token) = self.secret(receiver).await?;
         let spec = &receiver.spec;
-        if spec.type_ == T::Gcr {
-            return self.gcr(secret.as_deref(), request).await.map(Some);
+        match spec.type_ {
+            T::Gcr => self.gcr(secret.as_deref(), request).await,
+            T::GenericOidc => self.oidc(receiver, request).await,
+            _ => {
+                let line = check(&spec.type_, &spec.events, &token, request)?;
+                Ok(Accepted {
+                    line,
+                    ..Accepted::default()
+                })
+            }
         }
-        check(&spec.type_, &spec.events, &token, request)
+    }
+
+    /// Any caller with a token of a trusted issuer (NC-RECV-083 to NC-RECV-085).
+    async fn oidc(&self, receiver: &Receiver, request: &Request<'_>) -> Result<Accepted, Refusal> {
+        let providers = &receiver.spec.oidc_providers;
+        let token = bearer(request.header("Authorization"))?.trim();
+        let issuer = unverified_issuer(token)?;
+        let provider = providers
+            .iter()
+            .find(|provider| provider.issuer_url == issuer);
+        let provider = provider.ok_or_else(|| Refusal::UnknownIssuer(quote(&issuer)))?;
+        let audience = provider.audience.as_deref().filter(|name| !name.is_empty());
+        let audience = audience.unwrap_or(AUDIENCE);
+        let verified = self.issuers.verify(&issuer, token, audience).await?;
+        let claims = Claims::new(provider).map_err(|error| Refusal::Issuer {
+            issuer: quote(&issuer),
+            error,
+        })?;
+        claims.check(&verified)?;
+        Ok(Accepted {
+            claims: Some(verified),
+            ..Accepted::default()
+        })
     }
 
     /// The Secret of a Receiver with its token (NC-RECV-060).
@@ -119,7 +173,11 @@ impl Validator {
     }
 
     /// Google's registry, over Pub/Sub (NC-RECV-079 to NC-RECV-081).
-    async fn gcr(&self, secret: Option<&Secret>, request: &Request<'_>) -> Result<String, Refusal> {
+    async fn gcr(
+        &self,
+        secret: Option<&Secret>,
+        request: &Request<'_>,
+    ) -> Result<Accepted, Refusal> {
         let data = secret.and_then(|secret| secret.data.as_ref());
         let field = |name: &'static str| {
             let value = data.and_then(|data| data.get(name));
@@ -135,8 +193,13 @@ impl Validator {
             sender: "GCR",
             error,
         });
-        let [_, digest, tag] = read?;
-        Ok(format!("handling GCR event from {digest} for tag {tag}"))
+        let [action, digest, tag] = read?;
+        let body = serde_json::json!({"action": action, "digest": digest, "tag": tag});
+        Ok(Accepted {
+            line: Some(format!("handling GCR event from {digest} for tag {tag}")),
+            body: Some(body.to_string().into_bytes()),
+            claims: None,
+        })
     }
 }
 
@@ -229,7 +292,6 @@ fn check(
             authorise("CDEvent", "", event, events)?;
             Ok(Some(format!("handling CDEvent: {event}")))
         }
-        // A Receiver of generic-oidc is not ready while expressions are not supported.
         T::GenericOidc | T::Gcr | T::Other(_) => Err(Refusal::Type(quote(kind.as_str()))),
     }
 }

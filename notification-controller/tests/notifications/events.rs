@@ -187,7 +187,7 @@ async fn requests_are_answered_as_by_upstream() -> Result {
         "gotk_event_http_request_duration_seconds_bucket{code=\"429\",handler=\"/\",method=\"POST\",service=\"\",le=\"0.005\"}",
         "gotk_receiver_http_request_duration_seconds_count{code=\"413\",handler=\"/hook/\",method=\"POST\",service=\"\"} 1",
         // NC-PROC-051
-        "gotk_event_http_response_size_bytes_bucket{code=\"429\",handler=\"/\",method=\"POST\",service=\"\",le=\"1000000000\"} 2",
+        "gotk_event_http_response_size_bytes_bucket{code=\"429\",handler=\"/\",method=\"POST\",service=\"\",le=\"1e+09\"} 2",
         // NC-PROC-052
         "gotk_event_http_requests_inflight{handler=\"/\",service=\"\"} 0",
         "gotk_receiver_http_requests_inflight{handler=\"/hook/\",service=\"\"} 0",

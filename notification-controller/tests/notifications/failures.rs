@@ -26,14 +26,14 @@ async fn failures_are_told_on_the_alert() -> Result {
         ("no-address", "type: slack"),
         ("no-secret", "type: slack, secretRef: {name: absent}"),
         ("refused", "type: slack, secretRef: {name: hook}"),
-        ("bird", "type: nats, address: 'nats://h', channel: c"),
+        ("bird", "type: nats, channel: c"),
         (
             "bad-proxy",
             "type: slack, address: 'https://h', proxySecretRef: {name: half}",
         ),
         (
             "statuses",
-            "type: github, address: 'https://github.com/o/r', commitStatusExpr: \"'a'\", secretRef: {name: hook}",
+            "type: github, address: 'https://github.com/o/r', commitStatusExpr: event.metadata.foo, secretRef: {name: hook}",
         ),
     ];
     for (name, spec) in providers {
@@ -66,7 +66,7 @@ async fn failures_are_told_on_the_alert() -> Result {
             "a-refused",
             format!("failed to send notification for {object}: postMessage failed: request failed: request failed with status code 400: no such hook"),
         ),
-        ("a-bird", "failed to initialize notifier: provider nats not supported".to_owned()),
+        ("a-bird", "failed to initialize notifier: NATS server (address) cannot be empty".to_owned()),
         // NC-PROV-036
         ("a-bad-proxy", format!("failed to get proxy URL: secret '{namespace}/half': key 'address' not found")),
         // NC-PROV-074

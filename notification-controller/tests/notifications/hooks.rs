@@ -239,23 +239,23 @@ async fn resources_are_annotated_by_name_or_by_labels() -> Result {
     let world = World::start("hook-targets").await?;
     let namespace = world.namespace.name().to_owned();
     world.secret("token", "token: t").await?;
-    for (name, labels) in [("a", "team: x"), ("b", "team: x"), ("c", "team: y")] {
+    for (name, labels) in [("a", "team: one"), ("b", "team: one"), ("c", "team: two")] {
         world.target(name, labels).await?;
     }
     let spec = |resources: &str| {
         format!("type: generic, secretRef: {{name: token}}, resources: [{resources}]")
     };
-    let x = "{kind: GitRepository, name: '*', matchLabels: {team: x}}";
+    let x = "{kind: GitRepository, name: '*', matchLabels: {team: one}}";
     for (name, resources, code, annotated) in [
         // NC-RECV-094, NC-RECV-096
         ("labels", x.to_owned(), 200, &["a", "b"][..]),
         ("all", "{kind: GitRepository, name: '*', matchLabels: {}}".to_owned(), 200, &["a", "b", "c"]),
         ("no-labels", "{kind: GitRepository, name: '*'}".to_owned(), 500, &[]),
         // NC-RECV-095, FR-N-052
-        ("none", "{kind: GitRepository, name: '*', matchLabels: {team: z}}".to_owned(), 200, &[]),
+        ("none", "{kind: GitRepository, name: '*', matchLabels: {team: none}}".to_owned(), 200, &[]),
         ("star", "{kind: GitRepository, name: '*', namespace: '*', matchLabels: {}}".to_owned(), 200, &[]),
         // NC-RECV-093, NC-RECV-057: the others still are
-        ("missing", "{kind: GitRepository, name: gone}, {kind: GitRepository, name: c, matchLabels: {team: no}}".to_owned(), 500, &["c"]),
+        ("missing", "{kind: GitRepository, name: gone}, {kind: GitRepository, name: c, matchLabels: {team: none}}".to_owned(), 500, &["c"]),
         // NC-RECV-091
         ("no-version", "{kind: Kustomization, name: app}, {kind: GitRepository, name: a}".to_owned(), 500, &["a"]),
         // FR-N-055
@@ -295,6 +295,135 @@ async fn resources_are_annotated_by_name_or_by_labels() -> Result {
     let suspend = json!({"spec": {"suspend": true}});
     world.namespace.merge(RECEIVER, "labels", suspend).await?;
     world.until(&url, |code| code == 503).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn filters_select_among_the_resources() -> Result {
+    let world = World::start("hook-filters").await?;
+    world.secret("token", "token: t").await?;
+    for name in ["app1", "app2"] {
+        world.target(name, "team: one").await?;
+    }
+    let json = [("Content-Type", "application/json")];
+    let all = "{kind: GitRepository, name: '*', matchLabels: {team: one}";
+    let spec = |top: &str, own: &str| {
+        format!(
+            "type: generic, secretRef: {{name: token}}, resourceFilter: \"{top}\", resources: [{all}{own}}}]"
+        )
+    };
+    let named = "req.image.split('/').last().value() == res.metadata.name";
+    let both = spec(named, ", filter: \"res.kind == 'GitRepository'\"");
+    let none = spec(named, ", filter: \"res.metadata.labels.team == 'two'\"");
+    let fails = spec("req.absent == 'x'", "");
+    for (name, spec, body, code, annotated) in [
+        // NC-RECV-101, NC-RECV-102
+        ("both", &both, r#"{"image":"h/app1"}"#, 200, &["app1"][..]),
+        ("none", &none, r#"{"image":"h/app1"}"#, 200, &[]),
+        // NC-RECV-105
+        ("fails", &fails, "{}", 500, &[]),
+        // NC-RECV-056, NC-RECV-103
+        ("both", &both, "", 500, &[]),
+    ] {
+        let url = world.hook(name, spec).await?;
+        let before = [
+            world.requested("app1").await?,
+            world.requested("app2").await?,
+        ];
+        let have = world.call(&url, &json, body).await?;
+        ensure!(have == code, "{name}: {have}");
+        let mut changed = Vec::new();
+        for (target, before) in ["app1", "app2"].into_iter().zip(before) {
+            if world.requested(target).await? != before {
+                changed.push(target);
+            }
+        }
+        ensure!(changed == annotated, "{name}: {changed:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_of_a_trusted_issuer_is_enough() -> Result {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+    let world = World::start("hook-oidc").await?;
+    world.target("app", "").await?;
+    let random = ring::rand::SystemRandom::new();
+    let refuse = |_| kind_tests::Failure::new("no key");
+    let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    let document = EcdsaKeyPair::generate_pkcs8(kind, &random).map_err(refuse)?;
+    let key = EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random)
+        .map_err(|_| kind_tests::Failure::new("no key"))?;
+    let point = key.public_key().as_ref();
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let address = crate::service::free_address().await;
+    let issuer = format!("http://{address}");
+    // One document for both requests: that of the issuer, with its keys.
+    let answer = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/keys"),
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "x": part(&point[1..33]), "y": part(&point[33..])}],
+    });
+    let answers = vec![(200, vec![], answer.to_string())];
+    let service = crate::service::Service::start_at(&address, answers).await;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs();
+    let token = |audience: &str, repository: &str| {
+        let claims =
+            json!({"iss": issuer, "aud": audience, "exp": now + 600, "repository": repository});
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!(
+            "{}.{}",
+            encode(&json!({"alg": "ES256", "kid": "k"})),
+            encode(&claims)
+        );
+        let signature = key.sign(&random, signed.as_bytes()).map_err(refuse)?;
+        Ok::<_, kind_tests::Failure>(format!(
+            "Bearer {signed}.{}",
+            URL_SAFE_NO_PAD.encode(signature.as_ref())
+        ))
+    };
+    // NC-RECV-010, NC-RECV-036
+    let spec = format!(
+        "type: generic-oidc, resources: [{{kind: GitRepository, name: app, filter: \"claims.repository.endsWith(res.metadata.name)\"}}], \
+         oidcProviders: [{{issuerURL: '{issuer}', variables: [{{name: owner, expression: \"claims.repository.split('/')[0]\"}}], \
+         validations: [{{expression: \"vars.owner == 'org'\", message: not ours}}]}}]"
+    );
+    let url = world.hook("hook", &spec).await?;
+    for (token, code) in [
+        // NC-RECV-083, NC-RECV-084, NC-RECV-085
+        (token("notification-controller", "org/app")?, 200),
+        (token("notification-controller", "other/app")?, 400),
+        (token("other", "org/app")?, 400),
+        ("Bearer a.b.c".to_owned(), 400),
+        (String::new(), 400),
+    ] {
+        let before = world.requested("app").await?;
+        let have = world.call(&url, &[("Authorization", &*token)], "").await?;
+        ensure!(have == code, "{code}: {have}");
+        ensure!(
+            (world.requested("app").await? != before) == (code == 200),
+            "{code}: annotated"
+        );
+    }
+    let line = |line: &Value| line["error"] == "token validation failed: not ours";
+    world
+        .controller
+        .log()
+        .wait("about the validation", line)
+        .await?;
+    // NC-RECV-085, NC-RECV-086: the caller learns nothing
+    ensure!(
+        service
+            .lines()
+            .contains(&"GET /.well-known/openid-configuration".to_owned()),
+        "no discovery"
+    );
     Ok(())
 }
 

@@ -45,7 +45,12 @@ pub(crate) struct Service {
 impl Service {
     /// Starts one that gives these answers, the last one again and again. Status 0 closes the connection.
     pub(crate) async fn start(answers: Vec<Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", answers).await
+    }
+
+    /// The same at an address that is known before.
+    pub(crate) async fn start_at(address: &str, answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let (counted, count) = watch::channel(0);
@@ -131,4 +136,10 @@ async fn answer(
         response = response.header(name, value);
     }
     Ok(response.body(Full::new(Bytes::from(body))).unwrap())
+}
+
+/// An address that nothing listens at.
+pub(crate) async fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
 }

@@ -147,3 +147,95 @@ fn forged_tokens_are_refused() {
     assert!(bearer("bearer x").is_err() && bearer("").is_err());
     assert_eq!(bearer("Bearer x").unwrap(), "x");
 }
+
+#[test]
+fn tokens_are_for_one_audience_and_a_time() {
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let check = |claims: Value| {
+        let checked = check_times_and_audience(&claims, "us", now);
+        checked.map_err(|error| error.to_string())
+    };
+    // NC-RECV-084
+    assert_eq!(check(json!({"aud": "us", "exp": NOW})), Ok(()));
+    assert_eq!(
+        check(json!({"aud": ["them", "us"], "exp": NOW, "nbf": NOW + 299})),
+        Ok(())
+    );
+    for (claims, want) in [
+        (
+            json!({"aud": "them", "exp": NOW}),
+            "invalid ID token: audience is 'them', want 'us'",
+        ),
+        (
+            json!({"exp": NOW}),
+            "invalid ID token: audience is '', want 'us'",
+        ),
+        (json!({"aud": "us", "exp": NOW - 1}), "token is expired"),
+        (json!({"aud": "us"}), "token is expired"),
+        (
+            json!({"aud": "us", "exp": NOW, "nbf": NOW + 301}),
+            "token is not valid yet",
+        ),
+    ] {
+        assert_eq!(check(claims.clone()).unwrap_err(), want, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn the_keys_of_an_issuer_are_where_its_document_says() {
+    use crate::provider::service::Service;
+
+    let issuer = Issuer::new();
+    let until = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        + 600;
+    let header = json!({"alg": "ES256", "kid": "k1"});
+    let ok = |body: Value| (200, vec![], body.to_string());
+    let keys = Service::start(vec![ok(issuer.keys("k1"))]).await;
+    let client = flux_http::ClientOptions::default().build().unwrap();
+    let issuers = Issuers::new(client);
+    let document = |issuer: &str, algorithms: Value| json!({"issuer": issuer, "jwks_uri": format!("{}/keys", keys.url), "id_token_signing_alg_values_supported": algorithms});
+    // The service does not know its address before it runs, so the document is about a fixed one.
+    let good = Service::start(vec![ok(document("x", json!(["ES256"])))]).await;
+    let token = issuer.sign(
+        &header,
+        &json!({"iss": good.url, "aud": AUDIENCE, "exp": until, "sub": "me"}),
+    );
+    // NC-RECV-083
+    assert_eq!(unverified_issuer(&token).unwrap(), good.url);
+    // NC-RECV-084
+    let other = issuers
+        .verify(&good.url, &token, AUDIENCE)
+        .await
+        .unwrap_err();
+    assert!(matches!(other, IssuerError::OtherIssuer), "{other}");
+    assert_eq!(good.lines(), ["GET /.well-known/openid-configuration"]);
+    for (algorithms, is_good) in [(json!(["RS256", "ES256"]), true), (json!(null), false)] {
+        let address = crate::provider::service::free_address().await;
+        let service = Service::start_at(
+            &address,
+            vec![ok(document(&format!("http://{address}"), algorithms))],
+        )
+        .await;
+        let claims = issuers.verify(&service.url, &token, AUDIENCE).await;
+        assert_eq!(claims.is_ok(), is_good);
+        if let Ok(claims) = claims {
+            assert_eq!(claims["sub"], "me");
+            assert_eq!(keys.lines(), ["GET /keys"]);
+        }
+    }
+    // NC-RECV-087: what the token says against itself needs no request
+    let before = good.lines().len();
+    let late = issuer.sign(
+        &header,
+        &json!({"iss": good.url, "aud": AUDIENCE, "exp": 1}),
+    );
+    assert!(matches!(
+        issuers.verify(&good.url, &late, AUDIENCE).await,
+        Err(IssuerError::Expired)
+    ));
+    assert_eq!(good.lines().len(), before);
+    assert!(matches!(unverified_issuer("a.b"), Err(IssuerError::Form)));
+}
