@@ -158,12 +158,13 @@ fn check_request(method: &Method, path: &str, content_type: &str) -> Result<(), 
 
 /// Parses an event as notification-controller does, but more strictly: no unknown keys, no empty values.
 fn check_body(body: &[u8]) -> Result<Value, String> {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         "involvedObject",
         "severity",
         "timestamp",
         "message",
         "reason",
+        "action",
         "metadata",
         "reportingController",
         "reportingInstance",

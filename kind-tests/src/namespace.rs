@@ -31,6 +31,8 @@ pub const GIT_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "GitReposit
 pub const OCI_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "OCIRepository");
 /// HelmRepository.
 pub const HELM_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmRepository");
+/// HelmChart.
+pub const HELM_CHART: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmChart");
 /// Kustomization.
 pub const KUSTOMIZATION: Kind = Kind("kustomize.toolkit.fluxcd.io/v1", "Kustomization");
 /// Alert.

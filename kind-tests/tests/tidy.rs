@@ -368,61 +368,10 @@ fn every_source_file_has_a_doc_comment() -> Result {
     Ok(())
 }
 
-/// The folders whose comments follow docs/style.md throughout. Any other folder is added once its comments do.
-const PLAIN_ENGLISH: &[&str] = &[
-    "kind-tests",
-    "kustomize-controller",
-    "notification-controller",
-    "shared/api",
-    "shared/apply",
-    "shared/artifact",
-    "shared/budget",
-    "shared/chart",
-    "shared/cloud",
-    "shared/cluster",
-    "shared/errors",
-    "shared/git",
-    "shared/golang",
-    "shared/gotemplate",
-    "shared/helm",
-    "shared/http",
-    "shared/identity",
-    "shared/ignore",
-    "shared/jsonschema",
-    "shared/kstatus",
-    "shared/kustomize",
-    "shared/objects",
-    "shared/oci",
-    "shared/publish",
-    "shared/references",
-    "shared/release",
-    "shared/runtime",
-    "shared/selector",
-    "shared/semver",
-    "shared/sprig",
-    "shared/tenancy",
-    "shared/tree",
-    "shared/yaml",
-    "source-controller",
-];
-
-/// The sources in [`PLAIN_ENGLISH`], their paths relative to the root.
+/// The sources of all crates, their paths relative to the root.
 fn plain_sources() -> Result<Vec<Source>> {
-    let root = cache::workspace();
-    let mut all = BTreeSet::new();
-    for folder in PLAIN_ENGLISH {
-        let folder = root.join(folder);
-        ensure!(folder.is_dir(), "{} does not exist", folder.display());
-        sources(&folder, &mut all)?;
-        // Crates inside it, such as kind-tests/oracle.
-        for entry in fs::read_dir(&folder)? {
-            let inner = entry?.path();
-            if inner.join("Cargo.toml").exists() {
-                sources(&inner, &mut all)?;
-            }
-        }
-    }
-    let root = root.canonicalize()?;
+    let root = cache::workspace().canonicalize()?;
+    let all = Workspace::read()?.sources()?;
     all.into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path)?;

@@ -36,7 +36,7 @@ use flux_references::{Configs, Sources, Waiting};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension, SuspensionNotice};
 use flux_runtime::queue::Key;
 use flux_runtime::reason::Reason as _;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 use flux_tenancy::Clusters;
 pub(crate) use memory::Memories;
 pub(crate) use owner::FIELD_MANAGER;
@@ -132,9 +132,10 @@ impl Reconciler for Kustomizations {
 
 impl Kustomizations {
     /// Resolves the source and plans the run.
-    async fn plan(&self, run: &Run<Kustomization>) -> Result<Plan<'_>, StepError> {
+    async fn plan(&self, run: &mut Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
         unsupported::refuse(&object, self.policy.workload_identity)?;
+        run.step(Action::ResolveSource);
         let source = source::resolve(&self.sources, &object, self.policy.access).await?;
         Ok(Plan::new(object, source, &self.policy))
     }
@@ -147,11 +148,14 @@ impl Kustomizations {
         plan: &Plan<'_>,
         made: &mut Option<Arc<Built>>,
     ) -> Result<(), StepError> {
+        run.step(Action::CheckDependencies);
         dependencies::ready(run.client(), plan, &self.waiting).await?;
         begin(run, plan).await?;
+        run.step(Action::ResolveSource);
         let files = self.files(plan).await?;
 
         run.status.last_attempted_revision = Some(plan.revision().to_owned());
+        run.step(Action::Reconcile);
         run.progress(plan.doing("Building manifests")).await?;
         let cluster = self
             .clusters
@@ -172,12 +176,16 @@ impl Kustomizations {
         let cluster = cluster.masking(confidential);
         *made = Some(built.clone());
 
+        run.step(Action::Apply);
         run.progress(plan.doing("Detecting drift")).await?;
         let applied = self.apply(run, plan, &cluster, &built).await?;
         run.status.inventory = Some(inventory::of(&applied));
+        run.step(Action::Prune);
         prune::prune(run, plan, &cluster, &inventory_before(plan)).await?;
+        run.step(Action::HealthCheck);
         self.check_health(run, plan, &cluster, &applied, &built)
             .await?;
+        run.step(Action::Reconcile);
 
         run.status.last_applied_revision = Some(plan.revision().to_owned());
         run.status

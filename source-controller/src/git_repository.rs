@@ -27,7 +27,7 @@ use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::StepError;
 use self::fetch::{Found, Wanted};
@@ -103,6 +103,7 @@ impl Reconciler for GitRepositories {
             run.conditions.remove(SOURCE_VERIFIED); // verified again below; True is kept for the previous revision
         }
 
+        run.step(Action::ReconcileSource);
         let remote = credentials::read(run, &self.secrets, &self.identities, &self.remotes).await?;
         let included = self.included(run).await?;
         let wanted = Wanted::of(spec, last_observed(run));
@@ -143,10 +144,13 @@ impl Reconciler for GitRepositories {
             Some(known) => known,
             None => Verification::read(run, &self.secrets).await?,
         };
+        run.step(Action::VerifySource);
         verify::signatures(run, &commit, verification)?;
+        run.step(Action::ReconcileSource);
         let message = format!("new upstream revision '{revision}'");
         flux_publish::announce(run, &revision, &message).await?;
 
+        run.step(Action::ReconcileArtifact);
         if is_current(run, &revision, &included) {
             flux_publish::up_to_date(run, &revision);
             run.conditions.remove(INCLUDE_UNAVAILABLE);

@@ -18,7 +18,7 @@ use flux_publish::{
 };
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::work::WorkFolders;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::StepError;
 use self::fetch::{FetchError, Wanted};
@@ -83,6 +83,7 @@ impl Reconciler for HelmRepositories {
         let held = self.publisher.inspect(run).await;
         held.map_err(StepError::from)?.announce(run).await?;
 
+        run.step(Action::ReconcileSource);
         let remote = remote::read(run, &self.secrets, timeout).await?;
         let prefix = format!("helmrepository-{}-{}-", run.namespace(), run.name());
         let folder = self.work.folder(&prefix);
@@ -113,6 +114,7 @@ impl Reconciler for HelmRepositories {
             let message = format!("new index revision '{revision}'");
             flux_publish::announce(run, &revision, &message).await?;
 
+            run.step(Action::ReconcileArtifact);
             let path = Owner::of(&*object).path(&format!("index-{}.yaml", fetched.digest.hex()));
             let deadline = Deadline::within(timeout.max(MIN_STORE_LIMIT));
             let stored = index::store(&self.publisher, path.clone(), json, deadline).await?;

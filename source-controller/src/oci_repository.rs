@@ -23,7 +23,7 @@ use flux_publish::{
 use flux_runtime::conditions::Status;
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::work::WorkFolders;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::StepError;
 use crate::secrets::Secrets;
@@ -89,6 +89,7 @@ impl Reconciler for OCIRepositories {
             run.conditions.remove(SOURCE_VERIFIED); // it is found out anew; a success stands for the version before
         }
 
+        run.step(Action::ReconcileSource);
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
         let mut access = access::read(run, &self.secrets).await?;
         let repository = version::repository(spec)?;
@@ -106,9 +107,11 @@ impl Reconciler for OCIRepositories {
         flux_publish::announce(run, &revision, &message).await?;
 
         let limit = timeout(spec);
+        run.step(Action::VerifySource);
         let verified =
             verify::signatures(run, &self.secrets, &self.budget, &client, &version, limit);
         Box::pin(verified).await.map_err(late)?;
+        run.step(Action::ReconcileSource);
         if is_current(run, &revision) {
             run.conditions.remove(FETCH_FAILED);
             flux_publish::up_to_date(run, &revision);
@@ -121,6 +124,7 @@ impl Reconciler for OCIRepositories {
             let content = unpacked.map_err(late)?;
             run.conditions.remove(FETCH_FAILED);
 
+            run.step(Action::ReconcileArtifact);
             let path = Owner::of(&*object).path(&format!("{}.tar.gz", version.digest));
             let storing = store::Storing {
                 publisher: self.publisher.clone(),

@@ -1,6 +1,5 @@
 //! `git http-backend` behind a small HTTP/1.1 server.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 use crate::backend::{self, Asked, Body};
 use crate::certificates::{Authority, Pair};
 use crate::github::GitHubApp;
+use crate::serving::{Listening, Serving};
 
 /// A request with the status of its response.
 #[derive(Debug, Clone)]
@@ -168,43 +168,22 @@ impl HttpGitServerBuilder {
     pub fn start(self) -> HttpGitServer {
         let temporary = TempDir::new().expect("temporary folder");
         let root = self.root.unwrap_or_else(|| temporary.path().to_owned());
-        let acceptor = self
-            .tls
-            .as_ref()
-            .map(|pair| pair.acceptor(self.client_authority.as_deref()));
+        let listening = Listening::new(self.tls.as_ref(), self.client_authority.as_deref());
+        let (address, scheme) = (listening.address(), listening.scheme());
         let shared = Arc::new(Shared {
             root: root.clone(),
             settings: self.settings,
             requests: Mutex::default(),
             sent: AtomicU64::new(0),
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
-        listener
-            .set_nonblocking(true)
-            .expect("non-blocking listener");
-        let address = listener.local_addr().expect("local address");
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let state = Arc::clone(&shared);
-        let scheme = if acceptor.is_some() { "https" } else { "http" };
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("start a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(listener, acceptor, state) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
+        let serving = listening.serve(move |request| Arc::clone(&state).answer(request));
         HttpGitServer {
             address,
             scheme,
             root,
             shared,
-            stop: Some(stop),
-            thread: Some(thread),
+            _serving: serving,
             _temporary: temporary,
         }
     }
@@ -216,8 +195,7 @@ pub struct HttpGitServer {
     scheme: &'static str,
     root: PathBuf,
     shared: Arc<Shared>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _serving: Serving,
     _temporary: TempDir,
 }
 
@@ -268,56 +246,11 @@ impl HttpGitServer {
     }
 }
 
-impl Drop for HttpGitServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 struct Shared {
     root: PathBuf,
     settings: Settings,
     requests: Mutex<Vec<Request>>,
     sent: AtomicU64,
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    acceptor: Option<tokio_rustls::TlsAcceptor>,
-    shared: Arc<Shared>,
-) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("listen");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(shared.answer(request).await) }
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            // A client may close its connection at any time.
-            match acceptor {
-                None => {
-                    let _ = http
-                        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
-                        .await;
-                }
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = http
-                            .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
-                            .await;
-                    }
-                }
-            }
-        });
-    }
 }
 
 fn text(status: u16, body: &str) -> Response<Body> {

@@ -22,6 +22,7 @@ mod http;
 mod keys;
 mod proxy;
 mod repo;
+mod serving;
 mod ssh;
 mod tinyproxy;
 
@@ -31,5 +32,6 @@ pub use http::{HttpGitServer, HttpGitServerBuilder, Request};
 pub use keys::{PgpKey, SshKey, gpg_available};
 pub use proxy::Proxy;
 pub use repo::{CommitBuilder, Repo, TagBuilder};
+pub use serving::{Listening, Serving};
 pub use ssh::{SshGitServer, SshGitServerBuilder, sshd_available};
 pub use tinyproxy::Tinyproxy;

@@ -35,11 +35,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
-
 use process::Process;
 pub use records::write_records;
 use records::{Records, Written, key};
+use serde_json::Value;
 
 /// A command of the Go module: what it answered before, and where that does not suffice the running program.
 #[derive(Debug)]

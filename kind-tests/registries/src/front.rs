@@ -1,6 +1,5 @@
 //! The front of the registry.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use git_servers::{Authority, Pair};
+use git_servers::{Authority, Listening, Pair, Serving};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -16,8 +15,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 
 use crate::artifact::{Artifact, digest_of};
 use crate::program::Program;
@@ -214,16 +212,8 @@ impl RegistryBuilder {
     /// If it cannot be built or started.
     pub fn start(self) -> Registry {
         let program = Program::start(&self.arguments);
-        let acceptor = self
-            .tls
-            .as_ref()
-            .map(|pair| pair.acceptor(self.client_authority.as_deref()));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
-        listener
-            .set_nonblocking(true)
-            .expect("non-blocking listener");
-        let address = listener.local_addr().expect("local address");
-        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let listening = Listening::new(self.tls.as_ref(), self.client_authority.as_deref());
+        let (address, scheme) = (listening.address(), listening.scheme());
         let granted = self.settings.accepted.clone();
         let shared = Arc::new(Shared {
             settings: self.settings,
@@ -233,25 +223,12 @@ impl RegistryBuilder {
             requests: Mutex::default(),
             granted: Mutex::new(granted),
         });
-        let (stop, stopped) = oneshot::channel::<()>();
         let state = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("start a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(listener, acceptor, state) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
+        let serving = listening.serve(move |request| Arc::clone(&state).answer(request));
         Registry {
             program,
             shared,
-            stop: Some(stop),
-            thread: Some(thread),
+            _serving: serving,
         }
     }
 }
@@ -260,8 +237,7 @@ impl RegistryBuilder {
 pub struct Registry {
     program: Program,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _serving: Serving,
 }
 
 impl Registry {
@@ -376,15 +352,6 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 struct Shared {
     settings: Settings,
     backend: SocketAddr,
@@ -393,38 +360,6 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
     /// Tokens with their scopes.
     granted: Mutex<Vec<(String, String)>>,
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    acceptor: Option<tokio_rustls::TlsAcceptor>,
-    shared: Arc<Shared>,
-) {
-    let listener = TcpListener::from_std(listener).expect("listen");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(shared.answer(request).await) }
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            // A client may close its connection at any time.
-            match acceptor {
-                None => {
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                }
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                    }
-                }
-            }
-        });
-    }
 }
 
 fn text(status: u16, body: &str) -> Response<Body> {

@@ -122,10 +122,10 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
         .wait("of the deletion", |event| event["message"] == json!(last))
         .await?;
     let posted = applier.events.events();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut told: Vec<ExpectedEvent> = posted
         .iter()
         .map(|event| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let revision = event["metadata"]["kustomize.toolkit.fluxcd.io/revision"].as_str();
             let reason = event["reason"].as_str().unwrap_or_default();
             (
@@ -155,6 +155,19 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
             );
         }
         assert_eq!(metadata, expected, "{event:#}");
+    }
+
+    // RT-EVT-021, KC-EVT-008
+    for event in &posted {
+        let (reason, message) = (text(&event["reason"]), text(&event["message"]));
+        let step = match message.lines().next().unwrap_or_default() {
+            line if line.ends_with(" deleted") && reason == "Progressing" => "Prune",
+            line if line.ends_with(" deleted") => "Finalize",
+            line if line.ends_with(" created") || line.ends_with(" configured") => "Apply",
+            line if line.starts_with("Health check passed") => "HealthCheck",
+            _ => "Reconcile",
+        };
+        assert_eq!(event["action"], step, "{event:#}");
     }
 
     // KC-EVT-001, KC-EVT-003: the same as events in Kubernetes

@@ -8,11 +8,11 @@ use flux_apply::inventory::{self, Tracked};
 use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
 use flux_objects::Error;
 use flux_references::Configs;
-use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
 use flux_runtime::reason::Reason as _;
 use flux_runtime::run::Cancel;
+use flux_runtime::{Action, Run};
 use flux_tenancy::{ActingError, Clusters, Tenant};
 
 use super::owner;
@@ -123,6 +123,7 @@ pub(super) async fn delete_objects(
     if !deletion.waits {
         return Ok(());
     }
+    run.step(Action::WaitForTermination);
     let terminated = wait_for_termination(&cluster, &pruned.changes, deletion.timeout);
     let waited = Box::pin(run.wait(terminated, Cancel::OnShutdownOnly)).await;
     // On shutdown the finalizer stays, so that the next process continues to wait.

@@ -9,6 +9,8 @@ use flux_kustomize::{Build, Options, Remotes};
 use flux_tree::{Tree, TreePath};
 use serde_json::{Value, json};
 
+/// The release of Flux that the controllers stand in for, as a label of all objects.
+const VERSION: &str = "v2.10.1";
 /// The controllers whose manifests are here.
 const CONTROLLERS: [&str; 3] = [
     "source-controller",
@@ -73,7 +75,7 @@ fn as_installed(mut object: Value) -> Value {
         // It has its own role (docs/security.md).
         subjects.retain(|subject| subject["name"] != "source-controller");
     }
-    let version = Value::from("v2.9.4");
+    let version = Value::from(VERSION);
     for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
         if let Some(labels) = object.pointer_mut(labels) {
             labels["app.kubernetes.io/version"] = version.clone();
@@ -477,7 +479,7 @@ fn every_definition_is_installed_and_found_by_its_label() {
         );
         // `flux version` and `flux check` read the distribution from here.
         assert_eq!(
-            object["metadata"]["labels"]["app.kubernetes.io/version"], "v2.9.4",
+            object["metadata"]["labels"]["app.kubernetes.io/version"], VERSION,
             "{name}"
         );
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::runtime::wait::await_condition;
 
+pub use self::options::{Rules, Target, WaitError, WaitOptions};
+pub use self::rules::is_current;
 use self::state::{Board, News};
 use self::watches::{Next, TICK, Watches};
 use crate::cluster::Cluster;
@@ -17,9 +19,6 @@ use crate::discovery::Resource;
 use crate::error::RequestError;
 use crate::object::ObjectId;
 use crate::version::Version;
-
-pub use self::options::{Rules, Target, WaitError, WaitOptions};
-pub use self::rules::is_current;
 
 /// Waits until every object is current (RT-SSA-020, KC-HEALTH-005 to 008).
 ///

@@ -9,7 +9,6 @@
 
 mod certificate;
 mod chain;
-mod der;
 mod names;
 mod roots;
 mod signature;

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use flux_golang::path::join;
-
 use flux_yaml::{Map, Value};
 
 use crate::error::Result;

@@ -61,7 +61,7 @@ impl StdError for Error {
 
 /// The complete text of an error, for those of kube's errors whose own text must not be shown: a rejection is the
 /// server's message without kube's additions, a proxy is named without its password, and the output of a credential
-/// plugin is left out.
+/// plugin and values of a response that cannot be decoded are left out.
 pub fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) => Some(status.message.clone()),
@@ -81,6 +81,12 @@ pub fn words(error: &kube::Error) -> Option<String> {
             }
             error.downcast_ref().map(words_of_auth)
         }
+        // serde's own text quotes a value of the wrong type, which may be one of a Secret.
+        kube::Error::SerdeError(error) => Some(format!(
+            "failed to decode the response at line {}, column {}",
+            error.line(),
+            error.column()
+        )),
         _ => None,
     }
 }

@@ -9,7 +9,6 @@ use flux_oci::{Client, Credentials, Keychain, Options, Repository};
 use git_servers::Authority;
 use registries::{Artifact, Registry, tar_gz};
 use rstest::rstest;
-
 use support::{APP, basic, client, client_with, latest, options, repository, text};
 
 fn artifact() -> Artifact {

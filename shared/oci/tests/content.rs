@@ -9,7 +9,6 @@ use flux_oci::{BlobError, Client, Digest, Error, MAX_MANIFEST, Options, Reposito
 use registries::{Artifact, Distribution, Registry, digest_of, tar_gz};
 use rstest::rstest;
 use serde_json::json;
-
 use support::{APP, client, client_with, latest, options, text};
 
 fn artifact(text: &str) -> Artifact {

@@ -3,7 +3,7 @@
 use flux_api::meta::Artifact;
 use flux_artifact::{Storage, StorageError, VerifyError};
 use flux_runtime::outcome::chain;
-use flux_runtime::{Failure, Run};
+use flux_runtime::{Action, Failure, Run};
 
 use crate::source::progress_as;
 use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source, SourceReason};
@@ -68,6 +68,7 @@ impl Publisher {
     /// # Errors
     /// The state of the artifact is unknown. The status is unchanged.
     pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Held, InspectError> {
+        run.step(Action::ReconcileStorage);
         const DISAPPEARED: Held = Held::Missing("building artifact: disappeared from storage");
         let Some(artifact) = run.status.artifact_mut().clone() else {
             return Ok(Held::Missing("building artifact"));
@@ -101,7 +102,9 @@ impl Publisher {
             Ok(count) => {
                 let message = format!("garbage collected {count} artifacts");
                 tracing::info!("{message}");
+                run.step(Action::GarbageCollect);
                 run.trace(SourceReason::GarbageCollectionSucceeded, message); // SC-PROC-088
+                run.step(Action::ReconcileStorage);
             }
             Err(error) => tracing::debug!(
                 error = chain(&error),

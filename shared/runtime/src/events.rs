@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
+use crate::action::Action;
+
 mod correlate;
 mod kubernetes;
 
@@ -85,7 +87,29 @@ impl Subject {
     }
 }
 
-/// The body of a post to the notification-controller (RT-EVT-004).
+/// What happened.
+#[derive(Clone, Debug)]
+pub struct What {
+    /// Why it happened or why it is reported, as one word.
+    pub reason: &'static str,
+    /// In which step.
+    pub action: Action,
+    /// The text for users.
+    pub message: String,
+}
+
+impl What {
+    /// Something outside the steps of a reconcile.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            action: Action::default(),
+            message: message.into(),
+        }
+    }
+}
+
+/// The body of a post to the notification-controller (RT-EVT-004, RT-EVT-020).
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Post {
@@ -94,6 +118,7 @@ struct Post {
     timestamp: String,
     message: String,
     reason: &'static str,
+    action: &'static str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
     reporting_controller: &'static str,
@@ -188,10 +213,14 @@ impl Recorder {
         &self,
         subject: &Subject,
         severity: Severity,
-        reason: &'static str,
-        message: String,
+        what: What,
         metadata: &BTreeMap<&'static str, String>,
     ) {
+        let What {
+            reason,
+            action,
+            message,
+        } = what;
         let mut annotations: BTreeMap<String, String> = metadata
             .iter()
             .map(|(key, value)| (format!("{}/{key}", subject.group), value.clone()))
@@ -223,6 +252,7 @@ impl Recorder {
             timestamp: seconds(Timestamp::now()),
             message,
             reason,
+            action: action.as_str(),
             metadata: annotations,
             reporting_controller: self.shared.controller,
             reporting_instance: self.shared.instance.clone(),

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use kube::{Resource, ResourceExt};
 
 use self::conclude::{conclude, tell};
+use crate::action::Action;
 use crate::conditions::{FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, STALLED, Status};
 use crate::controller::{Controller, Reconciler};
 use crate::events::Severity;
@@ -256,6 +257,7 @@ async fn retire<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind
 }
 
 async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
+    run.step(Action::Finalize);
     if let Err(failure) = controller.reconciler.finalize(run).await {
         tell(run, &failure);
         let error = failure.cause.to_string();

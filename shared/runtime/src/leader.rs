@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{Recorder, Severity, Subject};
+use crate::events::{Recorder, Severity, Subject, What};
 use crate::metrics::Metrics;
 
 /// The settings of an election.
@@ -405,8 +405,7 @@ impl Leadership {
             self.recorder.record(
                 &subject,
                 Severity::Trace,
-                "LeaderElection",
-                message,
+                What::new("LeaderElection", message),
                 &std::collections::BTreeMap::new(),
             );
         }

@@ -40,6 +40,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod client;
 pub mod conditions;
 pub mod controller;
@@ -72,6 +73,7 @@ mod values;
 pub mod watch;
 pub mod work;
 
+pub use action::Action;
 pub use controller::{Reconciler, Settings};
 pub use outcome::{Failure, Notice, Outcome, Pace};
 pub use run::Run;

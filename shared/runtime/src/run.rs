@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::action::Action;
 use crate::conditions::{Conditions, PROGRESSING, READY, Status, listed};
-use crate::events::{Recorder, Severity, Subject};
+use crate::events::{Recorder, Severity, Subject, What};
 use crate::outcome::{Failure, Pace};
 use crate::policy::Settings;
 use crate::queue::{Key, Trigger};
@@ -89,6 +90,8 @@ pub struct Run<K: Kind> {
     pub(crate) handled: Option<String>,
     /// The metadata of every event of the run, by key without the kind's group.
     pub(crate) metadata: BTreeMap<&'static str, String>,
+    /// The current step.
+    action: Action,
     /// The object as the API server has it, as far as this run knows.
     server: Arc<K>,
     eager: bool,
@@ -148,6 +151,7 @@ impl<K: Kind> Run<K> {
             observed_generation,
             handled,
             metadata: BTreeMap::new(),
+            action: Action::default(),
             server: object.clone(),
             eager,
             object,
@@ -252,6 +256,16 @@ impl<K: Kind> Run<K> {
         self.metadata = metadata;
     }
 
+    /// Begins a step: events from here on have its word, that of a failure included (RT-EVT-021).
+    pub fn step(&mut self, action: Action) {
+        self.action = action;
+    }
+
+    /// The current step.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
     /// Emits a Normal event in Kubernetes and at the notification-controller (RT-EVT-001), with `metadata` besides that of
     /// [`Run::about`].
     pub fn event(
@@ -296,8 +310,11 @@ impl<K: Kind> Run<K> {
         self.context.recorder.record(
             &Subject::of(&*self.object).at(version.unwrap_or_default()),
             severity,
-            reason,
-            message,
+            What {
+                reason,
+                action: self.action,
+                message,
+            },
             &all,
         );
     }

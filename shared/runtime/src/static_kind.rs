@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::controller::{Environment, Lifecycle, in_checked_namespace};
-use crate::events::{Severity, Subject};
+use crate::events::{Severity, Subject, What};
 use crate::finalizer;
 use crate::metrics::{ControllerMetrics, ReconcileResult};
 use crate::outcome::chain;
@@ -220,8 +220,10 @@ impl<S: StaticKind> StaticController<S> {
             self.environment.recorder.record(
                 &Subject::of(object),
                 Severity::Trace,
-                reason,
-                format!("removed finalizer from {kind} to migrate to static {kind}"),
+                What::new(
+                    reason,
+                    format!("removed finalizer from {kind} to migrate to static {kind}"),
+                ),
                 &std::collections::BTreeMap::new(),
             );
         }

@@ -9,6 +9,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::outcome::chain;
 use crate::queue::Key;
 
 /// A change of one object, as a watch reports it.
@@ -226,7 +227,7 @@ impl<K: Watched> Cache<K> {
                 Ok(None) => return,
                 Err(error) => tracing::error!(
                     logger = "controller-runtime.source",
-                    error = crate::outcome::chain(&error),
+                    error = interruption(&error),
                     "watch interrupted, listing again"
                 ),
             }
@@ -283,6 +284,20 @@ impl<K: Watched> Cache<K> {
             listener(change);
         }
     }
+}
+
+/// What interrupted a watch, without the values of a response that cannot be decoded: kube's own text repeats the text
+/// of its source.
+fn interruption(error: &watcher::Error) -> String {
+    use watcher::Error as E;
+    let (step, cause) = match error {
+        E::InitialListFailed(error) => ("failed to list", chain(error)),
+        E::WatchStartFailed(error) => ("failed to start the watch", chain(error)),
+        E::WatchFailed(error) => ("the watch failed", chain(error)),
+        E::WatchError(status) => ("the watch failed", status.message.clone()),
+        E::NoResourceVersion => return error.to_string(),
+    };
+    format!("{step}: {cause}")
 }
 
 /// Whether `new` is a different and later state than `old`. Versions of one object compare as numbers (KEP-5504); if

@@ -16,7 +16,7 @@ fn main() {
     let tried = variable("CARGO_CFG_TARGET_ARCH") == "x86_64"
         && variable("CARGO_CFG_TARGET_OS") == "linux"
         && variable("CARGO_CFG_TARGET_ENV") == "gnu";
-    if tried && matches!(&*variable("OPT_LEVEL"), "2" | "3") {
+    if tried && matches!(&*variable("OPT_LEVEL"), "2" | "3" | "s") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", order.display());
     }
 }

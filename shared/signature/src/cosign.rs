@@ -27,11 +27,10 @@ mod trusted_root;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 pub use bundle::{Bundle, BundleError};
 pub use classic::Layer;
 pub use identity::{Identity, IdentityError};
+use jiff::Timestamp;
 pub use manifest::{Blob, ManifestError, bundle_blob, is_bundle, signature_tag, signatures};
 pub use trusted_root::{TrustedRoot, TrustedRootError};
 

@@ -1,13 +1,13 @@
 //! Public keys, and the verification of signatures with them.
 
 use ed25519_dalek::Verifier as _;
+use flux_der::{OID, Reader};
 use p521::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use crate::der::{OID, Reader};
 use crate::pem;
 
 /// The smallest RSA modulus in bits that verifies anything, as in Go.
@@ -146,7 +146,7 @@ impl PublicKey {
 
     /// Reads a DER `RSAPublicKey`.
     pub(crate) fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
-        use crate::der::{BIT_STRING, NULL, SEQUENCE, encode};
+        use flux_der::{BIT_STRING, NULL, SEQUENCE, encode};
         let algorithm = [encode(OID, RSA_ENCRYPTION), encode(NULL, &[])].concat();
         let bits = [&[0], der].concat();
         let info = [encode(SEQUENCE, &algorithm), encode(BIT_STRING, &bits)].concat();

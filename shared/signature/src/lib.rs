@@ -52,7 +52,6 @@
 pub mod cosign;
 pub mod notation;
 
-mod der;
 mod fingerprint;
 mod key;
 mod pem;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::der::{
+use flux_der::{
     BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, constructed,
     context, encode,
 };
+
 use crate::key::{Hash, Scheme, Strength};
 use crate::x509::{
     Algorithm, Certificate, EXTENDED_USAGE, USAGE_TIMESTAMPING, algorithm_of, chain, hash_of,
@@ -302,16 +303,16 @@ fn timestamp_info(content: &[u8]) -> Option<(Hash, &[u8], Stamp)> {
     let hash = hash_of(imprint.expect(SEQUENCE)?)?;
     let digest = imprint.expect(OCTET_STRING)?;
     fields.expect(INTEGER)?;
-    let time = crate::der::time(GENERALIZED_TIME, fields.expect(GENERALIZED_TIME)?)?;
+    let time = flux_der::time(GENERALIZED_TIME, fields.expect(GENERALIZED_TIME)?)?;
     let mut accuracy = 0;
     if let Some(parts) = fields.optional(SEQUENCE)? {
         let mut parts = Reader::new(parts);
         if let Some(seconds) = parts.optional(INTEGER)? {
-            accuracy = i64::try_from(crate::der::small(seconds)?).ok()?;
+            accuracy = i64::try_from(flux_der::small(seconds)?).ok()?;
         }
         for fraction in [context(0), context(1)] {
             if let Some(fraction) = parts.optional(fraction)?
-                && crate::der::small(fraction)? > 0
+                && flux_der::small(fraction)? > 0
             {
                 accuracy = accuracy.checked_add(1)?;
             }

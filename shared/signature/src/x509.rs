@@ -7,12 +7,12 @@ mod sct;
 use std::sync::Arc;
 
 pub(crate) use chain::chain;
+use flux_der::{
+    BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, constructed, context,
+};
 pub(crate) use name::distinguished;
 pub(crate) use sct::{scts, signed_by_log};
 
-use crate::der::{
-    BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, constructed, context,
-};
 use crate::key::{Hash, KeyError, PublicKey, Scheme};
 use crate::pem;
 
@@ -403,7 +403,7 @@ fn basic_constraints(mut value: Reader<'_>) -> Option<(bool, Option<u64>)> {
     };
     let limit = match fields.optional(INTEGER)? {
         None => None,
-        Some(content) => Some(crate::der::small(content)?),
+        Some(content) => Some(flux_der::small(content)?),
     };
     Some((authority, limit))
 }
@@ -450,7 +450,7 @@ fn other_name(content: &[u8]) -> Option<String> {
     if fields.expect(OID)? != FULCIO {
         return None;
     }
-    let value = Reader::new(fields.expect(constructed(0))?).expect(crate::der::UTF8_STRING)?;
+    let value = Reader::new(fields.expect(constructed(0))?).expect(flux_der::UTF8_STRING)?;
     String::from_utf8(value.to_vec()).ok()
 }
 

@@ -257,7 +257,8 @@ impl StepError {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        use {GitReason as R, StepError as E};
+        use GitReason as R;
+        use StepError as E;
         match error {
             E::WorkDirectory(_) | E::ArtifactDirectory(_) => {
                 retry(R::DirectoryCreationFailed, error).marking(STORAGE_OPERATION_FAILED)

@@ -108,7 +108,8 @@ impl StepError {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        use {HelmReason as R, StepError as E};
+        use HelmReason as R;
+        use StepError as E;
         match error {
             E::Inspect(_) | E::Task(_) => retry(R::Failed, error).quietly(),
             E::OciUrl | E::Url(_) => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),

@@ -374,7 +374,8 @@ impl StepError {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        use {OCIReason as R, StepError as E};
+        use OCIReason as R;
+        use StepError as E;
         match error {
             E::Later { error, wait } => {
                 let failure = Self::from(*error);

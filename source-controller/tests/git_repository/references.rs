@@ -61,6 +61,8 @@ async fn an_artifact_follows_its_branch() -> Result {
         "{event}"
     );
     ensure!(event["severity"] == "info", "{event}");
+    // RT-EVT-021, SC-PROC-081
+    ensure!(event["action"] == "ReconcileArtifact", "{event}");
     let metadata = json!({
         "source.toolkit.fluxcd.io/revision": revision,
         "source.toolkit.fluxcd.io/digest": artifact["digest"],

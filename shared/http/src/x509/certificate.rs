@@ -3,10 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::der::{
-    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET,
-    UTC_TIME, context, context_constructed,
+use flux_der::{
+    BIT_STRING, BOOLEAN, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, constructed,
+    context,
 };
+
 use super::signature::{PublicKey, Scheme};
 
 /// `id-ce`, the arc of the standard extensions.
@@ -89,7 +90,7 @@ impl<'a> Certificate<'a> {
         if !outer.is_empty() {
             return Err(Malformed("x509: trailing data"));
         }
-        let signed = certificate.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let signed = certificate.element(SEQUENCE).ok_or(malformed)?.whole;
         let algorithm = certificate.expect(SEQUENCE).ok_or(malformed)?;
         let signature = certificate.bits().ok_or(malformed)?;
         if !certificate.is_empty() {
@@ -106,14 +107,14 @@ impl<'a> Certificate<'a> {
                 "x509: inner and outer signature algorithm identifiers don't match",
             ));
         }
-        let issuer = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let issuer = fields.element(SEQUENCE).ok_or(malformed)?.whole;
         let mut validity = fields.sequence().ok_or(malformed)?;
         let (not_before, not_after) = time(&mut validity)
             .zip(time(&mut validity))
             .filter(|_| validity.is_empty())
             .ok_or(Malformed("x509: malformed validity"))?;
-        let subject = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
-        let key_info = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let subject = fields.element(SEQUENCE).ok_or(malformed)?.whole;
+        let key_info = fields.element(SEQUENCE).ok_or(malformed)?.whole;
         let mut parsed = Self {
             der,
             signed,
@@ -140,7 +141,7 @@ impl<'a> Certificate<'a> {
             }
         }
         if version == 3
-            && let Some(extensions) = fields.optional(context_constructed(3)).ok_or(malformed)?
+            && let Some(extensions) = fields.optional(constructed(3)).ok_or(malformed)?
         {
             let mut extensions = Reader::new(extensions)
                 .sequence()
@@ -235,7 +236,7 @@ impl<'a> Certificate<'a> {
 
 /// The version, from one to three.
 fn version(fields: &mut Reader<'_>) -> Option<u8> {
-    match fields.optional(context_constructed(0))? {
+    match fields.optional(constructed(0))? {
         None => Some(1),
         Some(content) => match Reader::new(content).expect(INTEGER)? {
             [version @ 0..=2] => Some(version + 1),
@@ -267,7 +268,7 @@ fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
 fn names(mut list: Reader<'_>) -> Option<Names<'_>> {
     let mut names = Names::default();
     while !list.is_empty() {
-        let (tag, content, _) = list.any()?;
+        let Element { tag, content, .. } = list.any()?;
         add_name(&mut names, tag, content)?;
     }
     for address in &names.addresses {
@@ -302,8 +303,8 @@ fn name_constraints(value: &[u8]) -> Option<(NameConstraints<'_>, bool)> {
     let mut all_understood = true;
     let mut any = false;
     for (tag, side) in [
-        (context_constructed(0), &mut constraints.permitted),
-        (context_constructed(1), &mut constraints.excluded),
+        (constructed(0), &mut constraints.permitted),
+        (constructed(1), &mut constraints.excluded),
     ] {
         let Some(subtrees) = sides.optional(tag)? else {
             continue;
@@ -311,7 +312,7 @@ fn name_constraints(value: &[u8]) -> Option<(NameConstraints<'_>, bool)> {
         let mut subtrees = Reader::new(subtrees);
         while !subtrees.is_empty() {
             any = true;
-            let (tag, content, _) = subtrees.sequence()?.any()?;
+            let Element { tag, content, .. } = subtrees.sequence()?.any()?;
             all_understood &= add_name(side, tag, content)?;
         }
         for address in &side.addresses {
@@ -339,7 +340,7 @@ fn attribute(name: &[u8], wanted: &[u8]) -> Option<String> {
         while !set.is_empty() {
             let mut pair = set.sequence()?;
             let found = pair.expect(OID)?;
-            let (_, text, _) = pair.any()?;
+            let text = pair.any()?.content;
             if found == wanted {
                 return Some(String::from_utf8_lossy(text).into_owned());
             }
@@ -360,48 +361,12 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// A `UTCTime` or `GeneralizedTime` in seconds since 1970. Seconds may be omitted, as in certificates of old tools.
 fn time(reader: &mut Reader<'_>) -> Option<i64> {
-    let (tag, content, _) = reader.any()?;
-    let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let Element { tag, content, .. } = reader.any()?;
+    // RFC 5280, 4.1.2.5.2: no fractions
+    if content.contains(&b'.') {
         return None;
     }
-    let (year, rest) = match tag {
-        UTC_TIME => {
-            let (year, rest) = text.split_at_checked(2)?;
-            let year: i64 = year.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
-        }
-        GENERALIZED_TIME => {
-            let (year, rest) = text.split_at_checked(4)?;
-            (year.parse().ok()?, rest)
-        }
-        _ => return None,
-    };
-    if !(rest.len() == 10 || (rest.len() == 8 && tag == UTC_TIME)) {
-        return None;
-    }
-    let two = |at: usize| rest.get(at..at + 2).map_or(Some(0), |two| two.parse().ok());
-    let (month, day, hour, minute, second): (i64, i64, i64, i64, i64) =
-        (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
-    let in_range = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    if !in_range {
-        return None;
-    }
-    // Days since 1970 by the civil calendar, counting years from March.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-            - 1
-            - 719_468;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+    flux_der::time(tag, content)
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@
 //! and rejecting them would only move their users to plain HTTP. The RustCrypto crates, which SSH needs anyway, verify
 //! them; no secret is involved. SHA-1 and MD5 are rejected, as in Go.
 
+use flux_der::{INTEGER, OID, Reader};
 use p521::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::RsaPublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::signature::Verifier as _;
 use rustls::pki_types::{AlgorithmIdentifier, alg_id};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-
-use super::der::{INTEGER, OID, Reader};
 
 /// The smallest RSA modulus in bits, as in Go.
 const MIN_RSA_BITS: usize = 1024;

@@ -86,6 +86,7 @@ fn post() -> Post {
         timestamp: seconds(Timestamp::UNIX_EPOCH),
         message: "stored artifact".into(),
         reason: "NewArtifact",
+        action: "ReconcileArtifact",
         metadata: BTreeMap::new(),
         reporting_controller: "source-controller",
         reporting_instance: "pod-1".into(),
@@ -94,14 +95,14 @@ fn post() -> Post {
 
 #[test]
 fn posted_events_match_upstream() {
-    // RT-EVT-004, RT-EVT-019, SC-PROC-081
+    // RT-EVT-004, RT-EVT-019, RT-EVT-020
     assert_eq!(
         serde_json::to_value(post()).unwrap(),
         json!({
             "involvedObject": {"kind": "GitRepository", "namespace": "apps", "name": "repo", "uid": "u",
                 "apiVersion": "source.toolkit.fluxcd.io/v1", "resourceVersion": "7"},
             "severity": "info", "timestamp": "1970-01-01T00:00:00Z", "message": "stored artifact",
-            "reason": "NewArtifact", "reportingController": "source-controller", "reportingInstance": "pod-1",
+            "reason": "NewArtifact", "action": "ReconcileArtifact", "reportingController": "source-controller", "reportingInstance": "pod-1",
         })
     );
 }
@@ -184,7 +185,12 @@ async fn the_severity_decides_where_an_event_is_sent() {
         (Severity::Error, "trouble"),
         (Severity::Trace, "routine"),
     ] {
-        recorder.record(&subject, severity, "R", message.into(), &BTreeMap::new());
+        recorder.record(
+            &subject,
+            severity,
+            What::new("R", message),
+            &BTreeMap::new(),
+        );
     }
     recorder.flush(Duration::from_secs(10)).await;
     let pairs = |sent: &Sent, key: &str| -> Vec<_> {
@@ -218,7 +224,12 @@ async fn events_name_the_version_of_their_object() {
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
     let subject = || Subject::of(&object(Some("apps"), "a"));
     for subject in [subject(), subject().at("9"), subject().at("")] {
-        recorder.record(&subject, Severity::Info, "R", "m".into(), &BTreeMap::new());
+        recorder.record(
+            &subject,
+            Severity::Info,
+            What::new("R", "m"),
+            &BTreeMap::new(),
+        );
     }
     recorder.flush(Duration::from_secs(10)).await;
     // In Kubernetes, the second and third occurrence only increase the count of the first.
@@ -242,14 +253,18 @@ async fn events_of_objects_without_name_or_namespace_are_not_posted() {
         recorder.record(
             &Subject::of(&object),
             Severity::Info,
-            "R",
-            "m".into(),
+            What::new("R", "m"),
             &BTreeMap::new(),
         );
     }
     let mut kindless = Subject::of(&object(Some("apps"), "a"));
     kindless.reference.kind = None;
-    recorder.record(&kindless, Severity::Info, "R", "m".into(), &BTreeMap::new());
+    recorder.record(
+        &kindless,
+        Severity::Info,
+        What::new("R", "m"),
+        &BTreeMap::new(),
+    );
     recorder.flush(Duration::from_secs(10)).await;
     assert!(posted.lock().unwrap().is_empty());
     assert_eq!(
@@ -270,8 +285,7 @@ async fn long_messages_are_posted_in_full() {
     recorder.record(
         &subject,
         Severity::Info,
-        "R",
-        message.clone(),
+        What::new("R", message.clone()),
         &BTreeMap::new(),
     );
     recorder.flush(Duration::from_secs(10)).await;
@@ -306,8 +320,7 @@ async fn a_hanging_receiver_delays_at_most_one_object() {
         recorder.record(
             &subject,
             Severity::Info,
-            "R",
-            message.into(),
+            What::new("R", message),
             &BTreeMap::new(),
         );
     };
@@ -357,12 +370,17 @@ async fn event_annotations_of_the_object_are_included() {
     "source.toolkit.fluxcd.io".clone_into(&mut subject.group);
     // RT-EVT-012
     let metadata = BTreeMap::from([("revision", "main@sha1:1".to_owned())]);
-    recorder.record(&subject, Severity::Info, "R", "first".into(), &metadata);
+    recorder.record(&subject, Severity::Info, What::new("R", "first"), &metadata);
     subject.annotations = BTreeMap::from([(
         "source.toolkit.fluxcd.io/revision".to_owned(),
         "the object's".to_owned(),
     )]);
-    recorder.record(&subject, Severity::Info, "R", "second".into(), &metadata);
+    recorder.record(
+        &subject,
+        Severity::Info,
+        What::new("R", "second"),
+        &metadata,
+    );
     recorder.flush(Duration::from_secs(10)).await;
     let first = json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1", "event.toolkit.fluxcd.io/change_request": "7"});
     let second = json!({"source.toolkit.fluxcd.io/revision": "the object's"});

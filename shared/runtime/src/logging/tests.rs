@@ -236,7 +236,9 @@ fn server() -> Client {
     let service = tower::service_fn(|request: Request<Body>| async move {
         let (code, text) = if request.uri().path() == "/api/v1/secrets" {
             let secret = json!({"metadata": {"name": "a"}, "stringData": {"token": QUOTED}});
-            let list = json!({"kind": "SecretList", "apiVersion": "v1", "items": [secret, 7]});
+            let invalid = json!({"metadata": {"name": "b"}, "data": QUOTED});
+            let items = [secret, invalid];
+            let list = json!({"kind": "SecretList", "apiVersion": "v1", "items": items});
             (200, list.to_string())
         } else {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use flux_der::{Reader, UTF8_STRING};
 use flux_golang::regexp::Regex;
 
-use crate::der::{Reader, UTF8_STRING};
 use crate::x509::Certificate;
 
 /// The issuer as older versions of Fulcio wrote it: bytes.

@@ -1,7 +1,8 @@
 //! Certificate revocation lists (RFC 5280).
 
+use flux_der::{ENUMERATED, GENERALIZED_TIME, INTEGER, Reader, SEQUENCE, UTC_TIME, constructed};
+
 use super::revocation::{Request, Status};
-use crate::der::{ENUMERATED, GENERALIZED_TIME, INTEGER, Reader, SEQUENCE, UTC_TIME, constructed};
 use crate::x509::{CRL_SIGN, Certificate, algorithm_of, extensions};
 
 /// The maximum size of a list, as upstream.
@@ -66,8 +67,8 @@ pub(super) fn status(
     }
     fields.time()?;
     let next = match fields.optional(UTC_TIME)? {
-        Some(content) => crate::der::time(UTC_TIME, content)?,
-        None => crate::der::time(GENERALIZED_TIME, fields.expect(GENERALIZED_TIME)?)?,
+        Some(content) => flux_der::time(UTC_TIME, content)?,
+        None => flux_der::time(GENERALIZED_TIME, fields.expect(GENERALIZED_TIME)?)?,
     };
     if now > next {
         return None;

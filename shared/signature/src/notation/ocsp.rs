@@ -2,13 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha1::Digest as _;
-
-use super::revocation::{Request, Status};
-use crate::der::{
+use flux_der::{
     ENUMERATED, GENERALIZED_TIME, INTEGER, NULL, OCTET_STRING, OID, Reader, SEQUENCE, constructed,
     context, encode,
 };
+use sha1::Digest as _;
+
+use super::revocation::{Request, Status};
 use crate::x509::{Algorithm, Certificate, USAGE_OCSP_SIGNING, algorithm_of, extensions};
 
 /// The maximum size of a response, as upstream.

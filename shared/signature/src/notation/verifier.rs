@@ -234,7 +234,7 @@ impl Verifier {
 
 /// Certificates one after the other.
 fn read(ders: &[u8]) -> Result<Vec<Arc<Certificate>>, String> {
-    let mut rest = crate::der::Reader::new(ders);
+    let mut rest = flux_der::Reader::new(ders);
     let mut found = Vec::new();
     loop {
         let malformed = "x509: malformed certificate".to_owned();

@@ -1,6 +1,6 @@
 //! Distinguished names as Go's `pkix.Name` prints them.
 
-use crate::der::{BMP_STRING, OID, Reader, SET, dotted};
+use flux_der::{BMP_STRING, OID, Reader, SET, dotted};
 
 /// `Name.String`: the attributes that Go knows in its order, reversed as in RFC 2253, after the others.
 pub(crate) fn distinguished(name: &[u8]) -> String {
@@ -103,8 +103,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flux_der::{SEQUENCE, UTF8_STRING, encode};
+
     use super::*;
-    use crate::der::{SEQUENCE, UTF8_STRING, encode};
 
     fn name(attributes: &[(&[u8], &str)]) -> Vec<u8> {
         let one = |(oid, text): &(&[u8], &str)| {

@@ -1,7 +1,8 @@
 //! Signed certificate timestamps that are embedded in certificates (RFC 6962).
 
+use flux_der::{OCTET_STRING, OID, Reader, SEQUENCE, constructed, encode};
+
 use super::Certificate;
-use crate::der::{OCTET_STRING, OID, Reader, SEQUENCE, constructed, encode};
 use crate::key::{Hash, PublicKey, Scheme};
 
 /// The extension with the list.

@@ -1,53 +1,85 @@
-//! A DER reader and writer: definite lengths in their shortest form only.
+//! DER, the encoding of ASN.1 values in certificates and signatures, read and written (ITU-T X.690): definite lengths in
+//! their shortest form only.
+//!
+//! ```
+//! use flux_der::{INTEGER, Reader, SEQUENCE, encode};
+//!
+//! let pair = encode(SEQUENCE, &[encode(INTEGER, &[1]), encode(INTEGER, &[2])].concat());
+//! let mut fields = Reader::new(&pair).sequence().unwrap();
+//! assert_eq!(fields.small_integer(), Some(1));
+//! assert_eq!(fields.expect(INTEGER), Some(&[2][..]));
+//! assert!(fields.is_empty());
+//! ```
+//!
+//! What is malformed is `None`: the caller knows what it was reading.
 
-pub(crate) const BOOLEAN: u8 = 0x01;
-pub(crate) const INTEGER: u8 = 0x02;
-pub(crate) const BIT_STRING: u8 = 0x03;
-pub(crate) const OCTET_STRING: u8 = 0x04;
-pub(crate) const NULL: u8 = 0x05;
-pub(crate) const OID: u8 = 0x06;
-pub(crate) const ENUMERATED: u8 = 0x0a;
-pub(crate) const UTF8_STRING: u8 = 0x0c;
-pub(crate) const UTC_TIME: u8 = 0x17;
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-pub(crate) const BMP_STRING: u8 = 0x1e;
-pub(crate) const SEQUENCE: u8 = 0x30;
-pub(crate) const SET: u8 = 0x31;
+#![forbid(unsafe_code)]
 
-/// A primitive element with a context-specific tag.
-pub(crate) const fn context(number: u8) -> u8 {
+/// The tag of a `BOOLEAN`.
+pub const BOOLEAN: u8 = 0x01;
+/// The tag of a `INTEGER`.
+pub const INTEGER: u8 = 0x02;
+/// The tag of a `BIT STRING`.
+pub const BIT_STRING: u8 = 0x03;
+/// The tag of a `OCTET STRING`.
+pub const OCTET_STRING: u8 = 0x04;
+/// The tag of a `NULL`.
+pub const NULL: u8 = 0x05;
+/// The tag of a `OBJECT IDENTIFIER`.
+pub const OID: u8 = 0x06;
+/// The tag of a `ENUMERATED`.
+pub const ENUMERATED: u8 = 0x0a;
+/// The tag of a `UTF8String`.
+pub const UTF8_STRING: u8 = 0x0c;
+/// The tag of a `UTCTime`.
+pub const UTC_TIME: u8 = 0x17;
+/// The tag of a `GeneralizedTime`.
+pub const GENERALIZED_TIME: u8 = 0x18;
+/// The tag of a `BMPString`.
+pub const BMP_STRING: u8 = 0x1e;
+/// The tag of a `SEQUENCE`.
+pub const SEQUENCE: u8 = 0x30;
+/// The tag of a `SET`.
+pub const SET: u8 = 0x31;
+
+/// The context-specific tag of a primitive element.
+pub const fn context(number: u8) -> u8 {
     0x80 | number
 }
 
-/// A constructed element with a context-specific tag.
-pub(crate) const fn constructed(number: u8) -> u8 {
+/// The context-specific tag of a constructed element.
+pub const fn constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
 /// One element.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Element<'a> {
-    pub(crate) tag: u8,
-    pub(crate) content: &'a [u8],
+pub struct Element<'a> {
+    /// Its tag.
+    pub tag: u8,
+    /// What follows the header.
+    pub content: &'a [u8],
     /// The element with its header.
-    pub(crate) whole: &'a [u8],
+    pub whole: &'a [u8],
 }
 
 /// The unread part of some content.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Reads the elements in `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) fn is_empty(self) -> bool {
+    /// Whether everything was read.
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// The next element.
-    pub(crate) fn any(&mut self) -> Option<Element<'a>> {
+    pub fn any(&mut self) -> Option<Element<'a>> {
         let (&tag, after_tag) = self.0.split_first()?;
         if tag & 0x1f == 0x1f {
             return None; // tags of several bytes do not occur in the structures that are read here
@@ -80,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element, if it has this tag.
-    pub(crate) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
+    pub fn element(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let found = ahead.any()?;
         if found.tag != tag {
@@ -91,13 +123,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next element, if it has this tag.
-    pub(crate) fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.element(tag).map(|element| element.content)
     }
 
-    /// The content of an optional element; `None` if what follows is malformed.
+    /// The content of the next element, or `None` inside if it has another tag or there is none; an outer `None`
+    /// if it is malformed.
     #[allow(clippy::option_option)] // absent and malformed are different answers
-    pub(crate) fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
+    pub fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
         if self.0.first() == Some(&tag) {
             self.expect(tag).map(Some)
         } else {
@@ -106,12 +139,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next `SEQUENCE`.
-    pub(crate) fn sequence(&mut self) -> Option<Reader<'a>> {
+    pub fn sequence(&mut self) -> Option<Reader<'a>> {
         self.expect(SEQUENCE).map(Reader)
     }
 
     /// The bytes of the next `BIT STRING`, which must not have unused bits.
-    pub(crate) fn bits(&mut self) -> Option<&'a [u8]> {
+    pub fn bits(&mut self) -> Option<&'a [u8]> {
         match self.expect(BIT_STRING)?.split_first()? {
             (0, bytes) => Some(bytes),
             _ => None,
@@ -119,19 +152,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `INTEGER` that is neither negative nor above 64 bits.
-    pub(crate) fn small_integer(&mut self) -> Option<u64> {
+    pub fn small_integer(&mut self) -> Option<u64> {
         small(self.expect(INTEGER)?)
     }
 
     /// The next `UTCTime` or `GeneralizedTime`, in seconds since 1970. Fractions of a second are cut off.
-    pub(crate) fn time(&mut self) -> Option<i64> {
+    pub fn time(&mut self) -> Option<i64> {
         let element = self.any()?;
         time(element.tag, element.content)
     }
 }
 
 /// The value of an `INTEGER`'s content.
-pub(crate) fn small(content: &[u8]) -> Option<u64> {
+pub fn small(content: &[u8]) -> Option<u64> {
     if content.first()? & 0x80 != 0 || content.len() > 9 || (content.len() == 9 && content[0] != 0)
     {
         return None;
@@ -144,7 +177,7 @@ pub(crate) fn small(content: &[u8]) -> Option<u64> {
 }
 
 /// A `UTCTime` or `GeneralizedTime` in seconds since 1970.
-pub(crate) fn time(tag: u8, content: &[u8]) -> Option<i64> {
+pub fn time(tag: u8, content: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
     let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -186,7 +219,7 @@ pub(crate) fn time(tag: u8, content: &[u8]) -> Option<i64> {
 }
 
 /// Encodes an element.
-pub(crate) fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len();
     if length < 0x80 {
@@ -202,7 +235,7 @@ pub(crate) fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// An object identifier's content in dotted form.
-pub(crate) fn dotted(oid: &[u8]) -> String {
+pub fn dotted(oid: &[u8]) -> String {
     let mut parts: Vec<u64> = Vec::new();
     let mut part = 0_u64;
     for &byte in oid {

@@ -1,0 +1,58 @@
+//! Actions: which step of a reconcile an event comes from.
+
+/// The step that emits an event, as one word of a closed set (RT-EVT-021). The notification-controller passes it on; the
+/// Event in Kubernetes does not have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// The reconcile as a whole.
+    #[default]
+    Reconcile,
+    /// Whether what the object depends on is ready.
+    CheckDependencies,
+    /// Finding the source.
+    ResolveSource,
+    /// Comparing the artifact store with the status.
+    ReconcileStorage,
+    /// Reading the upstream source.
+    ReconcileSource,
+    /// Verifying the source's signature.
+    VerifySource,
+    /// Packing and storing the artifact.
+    ReconcileArtifact,
+    /// Removing outdated artifacts.
+    GarbageCollect,
+    /// Decrypting the files of the source.
+    Decrypt,
+    /// Applying objects.
+    Apply,
+    /// Deleting objects that are no longer part of the source.
+    Prune,
+    /// Waiting for objects to become ready.
+    HealthCheck,
+    /// Cleaning up for a deleted object.
+    Finalize,
+    /// Waiting until deleted objects are gone.
+    WaitForTermination,
+}
+
+impl Action {
+    /// The word, as used in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reconcile => "Reconcile",
+            Self::CheckDependencies => "CheckDependencies",
+            Self::ResolveSource => "ResolveSource",
+            Self::ReconcileStorage => "ReconcileStorage",
+            Self::ReconcileSource => "ReconcileSource",
+            Self::VerifySource => "VerifySource",
+            Self::ReconcileArtifact => "ReconcileArtifact",
+            Self::GarbageCollect => "GarbageCollect",
+            Self::Decrypt => "Decrypt",
+            Self::Apply => "Apply",
+            Self::Prune => "Prune",
+            Self::HealthCheck => "HealthCheck",
+            Self::Finalize => "Finalize",
+            Self::WaitForTermination => "WaitForTermination",
+        }
+    }
+}
