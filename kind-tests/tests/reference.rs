@@ -19,6 +19,9 @@ const CONTROLLERS: [&str; 3] = [
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
 
+/// Whose objects have cloud identities.
+const CLOUDS: &[&str] = &["source-controller", "notification-controller"];
+
 /// An environment variable, the controllers that read it, and what it does.
 struct Variable {
     name: &'static str,
@@ -86,6 +89,11 @@ const VARIABLES: &[Variable] = &[
         "The address of Bitbucket's API, for Providers of the type `bitbucket`.",
     ),
     variable(
+        "PUBSUB_EMULATOR_HOST",
+        &["notification-controller"],
+        "The host and port of an emulator of Pub/Sub, for Providers of the type `googlepubsub`.",
+    ),
+    variable(
         "KUBECONFIG",
         ALL,
         "Kubeconfig files, separated by colons, in place of the pod's service account.",
@@ -145,10 +153,165 @@ const VARIABLES: &[Variable] = &[
         ALL,
         "The service that traces name; the controller's name by default.",
     ),
+    variable(
+        "AWS_REGION",
+        CLOUDS,
+        "The region of the controller's own AWS credentials, where the object has none.",
+    ),
+    variable(
+        "AWS_ACCESS_KEY_ID",
+        CLOUDS,
+        "With `AWS_SECRET_ACCESS_KEY`: the controller's own AWS credentials; `AWS_ACCESS_KEY` too.",
+    ),
+    variable(
+        "AWS_SECRET_ACCESS_KEY",
+        CLOUDS,
+        "See `AWS_ACCESS_KEY_ID`; `AWS_SECRET_KEY` too.",
+    ),
+    variable(
+        "AWS_SESSION_TOKEN",
+        CLOUDS,
+        "The session token that belongs to these keys.",
+    ),
+    variable(
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        CLOUDS,
+        "The file with the token that is exchanged for credentials of `AWS_ROLE_ARN` (IRSA).",
+    ),
+    variable("AWS_ROLE_ARN", CLOUDS, "The role of that token."),
+    variable("AWS_ROLE_SESSION_NAME", CLOUDS, "The name of its sessions."),
+    variable(
+        "AWS_PROFILE",
+        CLOUDS,
+        "The profile of the SDK's files that is used before all others.",
+    ),
+    variable(
+        "AWS_CONFIG_FILE",
+        CLOUDS,
+        "The SDK's configuration file; `~/.aws/config` by default.",
+    ),
+    variable(
+        "AWS_SHARED_CREDENTIALS_FILE",
+        CLOUDS,
+        "The SDK's credentials file; `~/.aws/credentials` by default.",
+    ),
+    variable("HOME", CLOUDS, "The folder that `~` stands for."),
+    variable(
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        CLOUDS,
+        "The agent that gives credentials to containers (EKS Pod Identity).",
+    ),
+    variable(
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        CLOUDS,
+        "The same, as a path at the agent of ECS.",
+    ),
+    variable(
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        CLOUDS,
+        "The file with the token for the agent.",
+    ),
+    variable(
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        CLOUDS,
+        "The token for the agent itself.",
+    ),
+    variable(
+        "AWS_EC2_METADATA_DISABLED",
+        CLOUDS,
+        "`true` forbids the use of the instance's metadata.",
+    ),
+    variable(
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        CLOUDS,
+        "The address of the instance's metadata.",
+    ),
+    variable(
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+        CLOUDS,
+        "`IPv6` uses the IPv6 address of the instance's metadata.",
+    ),
+    variable(
+        "AWS_EC2_METADATA_V1_DISABLED",
+        CLOUDS,
+        "`true` forbids requests for metadata without a session.",
+    ),
+    variable(
+        "AWS_ENDPOINT_URL_STS",
+        CLOUDS,
+        "The address where the controller's own token is exchanged.",
+    ),
+    variable("AWS_ENDPOINT_URL", CLOUDS, "The same, for all services."),
+    variable(
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        CLOUDS,
+        "`true` ignores both.",
+    ),
+    variable(
+        "AWS_USE_FIPS_ENDPOINT",
+        CLOUDS,
+        "`true` exchanges the controller's own token at a FIPS endpoint.",
+    ),
+    variable(
+        "AZURE_TENANT_ID",
+        CLOUDS,
+        "The tenant of the controller's own identity in Azure.",
+    ),
+    variable(
+        "AZURE_CLIENT_ID",
+        CLOUDS,
+        "Its client; alone it selects a managed identity.",
+    ),
+    variable("AZURE_CLIENT_SECRET", CLOUDS, "The secret of that client."),
+    variable(
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        CLOUDS,
+        "The file with its certificate and key in PEM form.",
+    ),
+    variable(
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        CLOUDS,
+        "Not empty: the certificate is refused, since keys with a password are not supported.",
+    ),
+    variable(
+        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+        CLOUDS,
+        "`1` or `true` sends the certificates along.",
+    ),
+    variable(
+        "AZURE_FEDERATED_TOKEN_FILE",
+        CLOUDS,
+        "The file with the token that is exchanged for the client's (workload identity).",
+    ),
+    variable(
+        "AZURE_AUTHORITY_HOST",
+        CLOUDS,
+        "Where tokens of Azure are requested; the public cloud's by default.",
+    ),
+    variable(
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+        CLOUDS,
+        "The address of the metadata server with managed identities.",
+    ),
+    variable(
+        "AZURE_ENVIRONMENT_FILEPATH",
+        CLOUDS,
+        "A JSON file with `containerRegistryDNSSuffix`, `resourceManagerEndpoint` and `tokenAudience` of an air-gapped cloud.",
+    ),
+    variable(
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        CLOUDS,
+        "The file with the controller's own Google credentials: a service account's key, or an external account with a token in a file.",
+    ),
+    variable(
+        "GCE_METADATA_HOST",
+        CLOUDS,
+        "Host and port of Google's metadata server.",
+    ),
 ];
 
-/// Texts in the same files that are not variables of a controller.
-const NO_VARIABLES: &[&str] = &["TRUE", "FALSE"];
+/// Texts in the same files that are not variables of a controller, and other names of variables that are listed.
+const NO_VARIABLES: &[&str] = &["TRUE", "FALSE", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"];
 
 /// Modules only for tests, whose variables CONTRIBUTING.md lists, and build scripts.
 const NO_CONTROLLER: &[&str] = &[
@@ -305,10 +468,15 @@ fn readers(folder: &Path, found: &mut impl FnMut(&str)) -> Result {
             }
         } else if name.ends_with(".rs") && !NO_CONTROLLER.contains(&&*name) {
             let source = fs::read_to_string(&path)?;
-            if ["env::var", "env_or(", "from_env"]
-                .iter()
-                .any(|call| source.contains(call))
-            {
+            let calls = [
+                "env::var",
+                "env_or(",
+                "from_env",
+                "environment.get(",
+                "environment.lookup(",
+                "environment().get(",
+            ];
+            if calls.iter().any(|call| source.contains(call)) {
                 found(&source);
             }
         }

@@ -116,13 +116,6 @@ async fn invalid_flags_prevent_the_start() -> Result {
             1,
             "unable to configure canonical digest algorithm",
         ),
-        // As in Flux 2.9
-        (
-            "",
-            &[&storage, "--default-service-account=x"],
-            1,
-            "cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled",
-        ),
     ] {
         let output = run(args, &kubeconfig)?;
         let said = String::from_utf8_lossy(&output.stderr);

@@ -84,6 +84,13 @@ impl RegistryBuilder {
         self
     }
 
+    /// Serves HTTPS with this certificate.
+    #[must_use]
+    pub fn tls_pair(mut self, pair: &Pair) -> Self {
+        self.tls = Some(pair.clone());
+        self
+    }
+
     /// Requires a client certificate signed by this authority.
     #[must_use]
     pub fn client_certificates(mut self, authority: &Authority) -> Self {
@@ -298,6 +305,15 @@ impl Registry {
     /// If a thread of the front has panicked.
     pub fn clear_requests(&self) {
         self.shared.requests.lock().expect("requests").clear();
+    }
+
+    /// Accepts this token, for these scopes, from here on.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn grant(&self, token: &str, scopes: &str) {
+        let mut granted = self.shared.granted.lock().expect("tokens");
+        granted.push((token.to_owned(), scopes.to_owned()));
     }
 
     /// Takes all tokens back: requests with them are rejected.

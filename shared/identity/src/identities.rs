@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use flux_cloud::{CacheKey, CloudClient, Token, aws, azure, gcp};
-use flux_http::Proxy;
+use flux_http::{BuildError, Proxy, Secret};
 use flux_objects::Objects;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Client, Resource, ResourceExt as _};
@@ -29,7 +29,11 @@ pub struct Identities {
     local: Arc<OnceCell<Vec<String>>>,
     /// The client of objects that name no proxy.
     shared: Arc<OnceLock<CloudClient>>,
+    connect: Arc<Connect>,
 }
+
+/// Makes the client for a proxy.
+type Connect = dyn Fn(&Proxy) -> Result<CloudClient, BuildError> + Send + Sync;
 
 /// As whom one object acts, until its reconcile ends.
 pub struct Identity<'a, K> {
@@ -80,7 +84,19 @@ impl Identities {
             cluster: gcp::Cluster::default(),
             local: Arc::default(),
             shared: Arc::default(),
+            connect: Arc::new(CloudClient::new),
         }
+    }
+
+    /// The same with other clients of the clouds.
+    #[must_use]
+    pub fn with_clients(
+        mut self,
+        connect: impl Fn(&Proxy) -> Result<CloudClient, BuildError> + Send + Sync + 'static,
+    ) -> Self {
+        self.connect = Arc::new(connect);
+        self.shared = Arc::default();
+        self
     }
 
     /// The tokens, for those that are not of a cloud.
@@ -97,7 +113,7 @@ impl Identities {
         object: &'a K,
         account: Option<&'a str>,
         proxy: &Proxy,
-    ) -> Result<Identity<'a, K>, flux_http::BuildError> {
+    ) -> Result<Identity<'a, K>, BuildError> {
         let names = [account, Some(&*self.default_account)];
         let mut names = names.into_iter().flatten();
         Ok(Identity {
@@ -108,14 +124,14 @@ impl Identities {
         })
     }
 
-    fn cloud_client(&self, proxy: &Proxy) -> Result<CloudClient, flux_http::BuildError> {
+    fn cloud_client(&self, proxy: &Proxy) -> Result<CloudClient, BuildError> {
         if !matches!(proxy, Proxy::Environment) {
-            return CloudClient::new(proxy);
+            return (self.connect)(proxy);
         }
         if let Some(client) = self.shared.get() {
             return Ok(client.clone());
         }
-        let client = CloudClient::new(proxy)?;
+        let client = (self.connect)(proxy)?;
         Ok(self.shared.get_or_init(|| client).clone())
     }
 }
@@ -349,7 +365,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
         account: &Account,
         audiences: &[String],
         seconds: Option<i64>,
-    ) -> Result<flux_http::Secret, IdentityError> {
+    ) -> Result<Secret, IdentityError> {
         let namespace = self.namespace();
         let client = &self.identities.client;
         let token = account::token(client, &namespace, &account.name, audiences, seconds).await;
@@ -364,7 +380,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
         access: &Access<'_>,
         account: &Account,
         role: &str,
-        token: &flux_http::Secret,
+        token: &Secret,
     ) -> Result<Token, CloudError> {
         let region = access.region.ok_or(aws::Error::Region)?;
         if let Some(endpoint) = access.sts_endpoint {
@@ -384,7 +400,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
         &self,
         provider: Option<&str>,
         email: Option<&str>,
-        token: &flux_http::Secret,
+        token: &Secret,
     ) -> Result<Token, CloudError> {
         let audience = match provider {
             Some(audience) => audience.to_owned(),

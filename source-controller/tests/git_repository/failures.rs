@@ -66,8 +66,11 @@ async fn fetch_failures_are_reported_in_a_condition() -> Result {
         // SC-AUTH-018
         ("app-none", url.clone(), "ref: {branch: main}, provider: github".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
         ("app-lacks", url.clone(), "ref: {branch: main}, provider: github, secretRef: {name: no-proxy}".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
-        ("cloud", url.clone(), "ref: {branch: main}, provider: aws".into(), "InvalidProviderConfiguration", "provider 'aws' is not supported yet by this controller".into()),
-        ("gate", url.clone(), "ref: {branch: main}, provider: azure, serviceAccountName: x".into(), "FeatureGateDisabled", "please enable the ObjectLevelWorkloadIdentity feature gate".into()),
+        // SC-AUTH-023, SC-AUTH-025
+        ("cloud", url.clone(), "ref: {branch: main}, provider: aws".into(), "AuthenticationFailed", "failed to configure authentication options: AWS CodeCommit authentication requires an HTTPS Git URL".into()),
+        ("other-cloud", "https://127.0.0.1:1/app.git".into(), "ref: {branch: main}, provider: aws".into(), "AuthenticationFailed", "failed to configure authentication options: invalid AWS CodeCommit Git URL: 127.0.0.1:1".into()),
+        // RT-WID-002, RT-WID-029
+        ("account", url.clone(), "ref: {branch: main}, provider: azure, serviceAccountName: x".into(), "AuthenticationFailed", format!("failed to configure authentication options: failed to get access token for Git repository: failed to get service account '{ns}/x': serviceaccounts \"x\" not found")),
         // SC-GIT-023
         ("url", "https://[".into(), "ref: {branch: main}".into(), "URLInvalid", "failed to parse url 'https://[': ".into()),
     ];
@@ -79,7 +82,7 @@ async fn fetch_failures_are_reported_in_a_condition() -> Result {
         ensure!(found.contains(message.as_str()), "{name}: {found}");
         let ready = world.condition(name, "Ready", "False", reason).await?;
         ensure!(ready == found, "{name}: {ready}");
-        let is_stalled = ["app-none", "cloud", "gate", "url"].contains(name);
+        let is_stalled = ["app-none", "url"].contains(name);
         if is_stalled {
             let stalled = world.condition(name, "Stalled", "True", reason).await?;
             ensure!(stalled == found, "{name}: {stalled}");

@@ -1,9 +1,12 @@
 //! GitRepositories on a real API server, from real Git servers: each file has a topic.
 
+#[path = "../support/clouds.rs"]
+mod cloud_settings;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod admission;
+mod clouds;
 mod content;
 mod failures;
 mod forged;

@@ -82,7 +82,9 @@ async fn credentials_that_are_missing() -> Result {
         (
             "secret",
             "secretRef: {name: absent}",
-            format!("failed to get credential: failed to get secret '{namespace}/absent': secrets \"absent\" not found"),
+            format!(
+                "failed to get credential: failed to get secret '{namespace}/absent': secrets \"absent\" not found"
+            ),
         ),
         (
             "account",
@@ -104,12 +106,9 @@ async fn credentials_that_are_missing() -> Result {
         (
             "certificates",
             "certSecretRef: {name: absent}",
-            format!("failed to generate transport for 'oci://HOST/org/app': secret '{namespace}/absent' not found"),
-        ),
-        (
-            "cloud",
-            "provider: gcp",
-            "failed to get credential from gcp: provider 'gcp' is not supported yet by this controller: use credentials from a Secret with provider 'generic'".to_owned(),
+            format!(
+                "failed to generate transport for 'oci://HOST/org/app': secret '{namespace}/absent' not found"
+            ),
         ),
     ] {
         world.apply(name, spec).await?;
@@ -118,9 +117,31 @@ async fn credentials_that_are_missing() -> Result {
             .await?;
         assert_eq!(text, expected);
     }
-    world
-        .condition("cloud", "Stalled", "True", "AuthenticationFailed")
-        .await?;
+    // SC-OCI-023: a provider is asked when the registry is, and before it
+    for (name, spec, reason, step) in [
+        (
+            "cloud",
+            "provider: gcp",
+            "OCIArtifactPullFailed",
+            "artifact digest",
+        ),
+        (
+            "cloud-tags",
+            "provider: gcp, ref: {semver: '*'}",
+            "ReadOperationFailed",
+            "the artifact tag for 'oci://HOST/org/app'",
+        ),
+    ] {
+        world.apply(name, spec).await?;
+        let text = world.condition(name, "FetchFailed", "True", reason).await?;
+        let pattern = r"^(((.+\.)?gcr\.io)|(.+-docker\.pkg\.dev)|(docker\.s3nsregistry\.fr))$";
+        assert_eq!(
+            text,
+            format!(
+                "failed to determine {step}: invalid GCP registry: 'HOST'. must match {pattern}"
+            )
+        );
+    }
     assert_eq!(world.registry.asked(), [""; 0]);
     world
         .namespace

@@ -23,9 +23,25 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(topic: &str, registry: Registry) -> Result<Self> {
+        Self::start_with(topic, Settings::default(), registry).await
+    }
+
+    pub(crate) async fn start_with(
+        topic: &str,
+        settings: Settings,
+        registry: Registry,
+    ) -> Result<Self> {
         let namespace = Namespace::create(&Cluster::shared().await?, topic).await?;
+        Self::start_in(namespace, settings, registry).await
+    }
+
+    pub(crate) async fn start_in(
+        namespace: Namespace,
+        settings: Settings,
+        registry: Registry,
+    ) -> Result<Self> {
         let events = EventSink::start().await?;
-        let settings = Settings::default().flag(format!("--events-addr={}", events.url()));
+        let settings = settings.flag(format!("--events-addr={}", events.url()));
         let controller = Controller::start("source-controller", &namespace, settings).await?;
         Ok(Self {
             controller,

@@ -49,14 +49,14 @@ pub enum Error {
     #[error(transparent)]
     Sign(#[from] SignError),
     /// An operation of a service failed.
-    #[error("{}", operation_text(service, operation, source))]
+    #[error("{}", operation_text(service, operation, cause))]
     Operation {
         /// The service, as the SDK names it.
         service: String,
         /// The operation.
         operation: String,
-        /// Why it failed; it is part of the text.
-        source: Box<CallError>,
+        /// Why it failed. It is part of the text, and so not a source of this error.
+        cause: Box<CallError>,
     },
     /// A file of the environment or of a profile cannot be read. Its content is not shown.
     #[error("failed to read {what} {path}")]
@@ -96,11 +96,11 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn operation(service: &str, operation: &str, source: CallError) -> Self {
+    pub(super) fn operation(service: &str, operation: &str, cause: CallError) -> Self {
         Self::Operation {
             service: service.to_owned(),
             operation: operation.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         }
     }
 }

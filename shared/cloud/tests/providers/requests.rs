@@ -54,10 +54,10 @@ async fn no_redirect_is_followed_and_no_answer_is_shown() {
     let clouds = Clouds::start();
     clouds.answer(HOST, 307, "");
     let refused = exchange(&clouds).await.unwrap_err();
-    let aws::Error::Operation { source, .. } = &refused else {
+    let aws::Error::Operation { cause, .. } = &refused else {
         panic!("{refused}");
     };
-    assert_eq!(source.status().map(|status| status.as_u16()), Some(307));
+    assert_eq!(cause.status().map(|status| status.as_u16()), Some(307));
 
     let token = token("audience");
     let federation = gcp::Federation {
