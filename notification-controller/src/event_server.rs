@@ -4,6 +4,7 @@ mod dispatch;
 mod limiter;
 mod matching;
 mod metadata;
+mod selection;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

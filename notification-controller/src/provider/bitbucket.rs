@@ -23,7 +23,7 @@ struct Repository {
 }
 
 impl Repository {
-    fn of(settings: &Settings) -> Result<Self, ConfigError> {
+    fn of(settings: &Settings, api: &str) -> Result<Self, ConfigError> {
         let token = settings.header_token();
         if token.is_empty() {
             return Err(ConfigError::invalid("bitbucket token cannot be empty"));
@@ -38,11 +38,8 @@ impl Repository {
             let id = flux_golang::strconv::quote(&address.id);
             return Err(ConfigError::invalid(format!("invalid repository id {id}")));
         };
-        // NC-PROC-025
-        let api = std::env::var("BITBUCKET_API_BASE_URL").ok();
-        let api = api.filter(|api| !api.is_empty());
         Ok(Self {
-            api: api.unwrap_or_else(|| API.to_owned()),
+            api: api.trim_end_matches('/').to_owned(),
             path: format!("repositories/{}/{}", segment(owner), segment(name)),
             username: username.to_owned(),
             password: password.to_owned(),
@@ -50,8 +47,7 @@ impl Repository {
     }
 
     fn request(&self, method: Method, path: &str) -> Exchange {
-        let api = self.api.trim_end_matches('/');
-        let address = format!("{api}/{}/{path}", self.path);
+        let address = format!("{}/{}/{path}", self.api, self.path);
         Exchange::new(method, address).basic(&self.username, &self.password)
     }
 }
@@ -61,7 +57,19 @@ pub(super) fn status(
     settings: &Settings,
     event: &Event,
 ) -> Result<Result<Option<StatusJob>, SendError>, ConfigError> {
-    let repository = Repository::of(settings)?;
+    // NC-PROC-025
+    let api = std::env::var("BITBUCKET_API_BASE_URL").ok();
+    let api = api.as_deref().filter(|api| !api.is_empty());
+    status_at(api.unwrap_or(API), settings, event)
+}
+
+/// The same at another API.
+pub(super) fn status_at(
+    api: &str,
+    settings: &Settings,
+    event: &Event,
+) -> Result<Result<Option<StatusJob>, SendError>, ConfigError> {
+    let repository = Repository::of(settings, api)?;
     if is_in_progress(event) {
         return Ok(Ok(None));
     }
