@@ -17,7 +17,11 @@ fn main() -> ExitCode {
 
 async fn bench() -> Result {
     let cluster = figures::cluster().await?;
-    for name in ["source-controller", "kustomize-controller"] {
+    for name in [
+        "source-controller",
+        "kustomize-controller",
+        "notification-controller",
+    ] {
         let built = name.to_owned();
         let program = tokio::task::spawn_blocking(move || controller::program(&built)).await??;
         print(

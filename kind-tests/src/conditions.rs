@@ -130,6 +130,15 @@ const OF_BUCKETS: [&str; 7] = [
     "URLInvalid",
 ];
 
+/// The reasons of Receivers.
+const OF_RECEIVERS: [&str; 5] = [
+    "InvalidCELExpression",
+    "Progressing",
+    "Succeeded",
+    "TokenNotFound",
+    "ValidationFailed",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -208,6 +217,11 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_BUCKETS.contains(&reason),
+        }),
+        // NC-RECV-037
+        "Receiver" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason),
         }),
         _ => None,
     }

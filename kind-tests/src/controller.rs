@@ -150,6 +150,8 @@ pub struct Controller {
     health: u16,
     metrics: u16,
     storage: Option<u16>,
+    /// The ports that events and webhooks are received at.
+    received: Option<[u16; 2]>,
 }
 
 #[derive(Clone)]
@@ -162,8 +164,9 @@ struct CommandLine {
 impl Controller {
     /// Starts the controller of the package `name` on the objects of `namespace`, and waits until it is ready.
     ///
-    /// It gets: its own identity (see [`Controller::user`]), the label selector of the namespace, free ports on
-    /// loopback, and, for source-controller, a storage folder that survives restarts.
+    /// It gets: its own identity (see [`Controller::user`]), the label selector of the namespace (notification-controller,
+    /// which has none, the namespace itself), free ports on loopback, and, for source-controller, a storage folder that
+    /// survives restarts.
     pub async fn start(name: &str, namespace: &Namespace, settings: Settings) -> Result<Self> {
         let mut controller = Self::start_unready(name, namespace, settings).await?;
         controller.ready().await?;
@@ -181,7 +184,7 @@ impl Controller {
             Some(program) => program,
             None => tokio::task::spawn_blocking(move || program(&package)).await??,
         };
-        let [health, metrics, storage_port] = free_ports()?;
+        let [health, metrics, storage_port, events, webhooks] = free_ports()?;
         let cluster = namespace.cluster();
         let user = settings
             .user
@@ -191,8 +194,17 @@ impl Controller {
         let mut args = vec![
             format!("--health-addr=127.0.0.1:{health}"),
             format!("--metrics-addr=127.0.0.1:{metrics}"),
-            format!("--watch-label-selector={}", namespace.selector()),
         ];
+        let receives = name == "notification-controller";
+        if receives {
+            args.extend([
+                "--watch-all-namespaces=false".to_owned(),
+                format!("--events-addr=127.0.0.1:{events}"),
+                format!("--receiverAddr=127.0.0.1:{webhooks}"),
+            ]);
+        } else {
+            args.push(format!("--watch-label-selector={}", namespace.selector()));
+        }
         let serves = matches!(name, "source-controller" | "source-watcher");
         if serves {
             let folder = storage_folder(name, namespace)?;
@@ -232,6 +244,7 @@ impl Controller {
             health,
             metrics,
             storage,
+            received: receives.then_some([events, webhooks]),
         })
     }
 
@@ -269,6 +282,18 @@ impl Controller {
     /// `SOURCE_CONTROLLER_LOCALHOST`.
     pub fn artifact_address(&self) -> Option<String> {
         self.storage.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    /// The address that notification-controller receives events at: for other controllers' `--events-addr`.
+    pub fn events_url(&self) -> Option<String> {
+        self.received
+            .map(|[events, _]| format!("http://127.0.0.1:{events}/"))
+    }
+
+    /// The address that notification-controller receives webhooks at, without a path.
+    pub fn webhooks_url(&self) -> Option<String> {
+        self.received
+            .map(|[_, webhooks]| format!("http://127.0.0.1:{webhooks}"))
     }
 
     /// Waits until its health address, and its artifact address if it has one, accept connections.

@@ -37,6 +37,12 @@ pub const HELM_CHART: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmChart");
 pub const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 /// Kustomization.
 pub const KUSTOMIZATION: Kind = Kind("kustomize.toolkit.fluxcd.io/v1", "Kustomization");
+/// Alert.
+pub const ALERT: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Alert");
+/// Provider.
+pub const PROVIDER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Provider");
+/// Receiver.
+pub const RECEIVER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Receiver");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.

@@ -6,25 +6,58 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
-/// The ledger's table: the row, the flag, its type, and its default in source- and kustomize-controller; a dash if the
+/// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
 /// controller does not have it. The row is empty if the flag is accepted and its feature does not exist yet.
-const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
-    ("RT-FLM-001", "metrics-addr", "string", ":8080", ":8080"),
-    ("RT-FLM-002", "health-addr", "string", ":9440", ":9440"),
-    ("RT-FLM-003", "events-addr", "string", "", ""),
-    ("RT-FLM-004", "concurrent", "int", "2", "4"),
-    ("RT-FLM-005", "requeue-dependency", "duration", "30s", "30s"),
-    ("RT-FLM-006", "http-retry", "int", "-", "9"),
-    ("RT-FLM-008", "kube-api-qps", "float32", "50", "50"),
-    ("RT-FLM-009", "kube-api-burst", "int", "300", "300"),
-    ("RT-FLM-010", "log-encoding", "string", "json", "json"),
-    ("RT-FLM-011", "log-level", "string", "info", "info"),
+const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
+    (
+        "RT-FLM-001",
+        "metrics-addr",
+        "string",
+        ":8080",
+        ":8080",
+        ":8080",
+    ),
+    (
+        "RT-FLM-002",
+        "health-addr",
+        "string",
+        ":9440",
+        ":9440",
+        ":9440",
+    ),
+    ("RT-FLM-003", "events-addr", "string", "", "", ":9090"),
+    ("RT-FLM-004", "concurrent", "int", "2", "4", "4"),
+    (
+        "RT-FLM-005",
+        "requeue-dependency",
+        "duration",
+        "30s",
+        "30s",
+        "-",
+    ),
+    ("RT-FLM-006", "http-retry", "int", "-", "9", "-"),
+    ("RT-FLM-008", "kube-api-qps", "float32", "50", "50", "50"),
+    ("RT-FLM-009", "kube-api-burst", "int", "300", "300", "300"),
+    (
+        "RT-FLM-010",
+        "log-encoding",
+        "string",
+        "json",
+        "json",
+        "json",
+    ),
+    ("RT-FLM-011", "log-level", "string", "info", "info", "info"),
     (
         "RT-FLM-012",
         "enable-leader-election",
         "bool",
+        "false",
         "false",
         "false",
     ),
@@ -34,11 +67,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "bool",
         "true",
         "true",
+        "true",
     ),
     (
         "RT-FLM-014",
         "leader-election-lease-duration",
         "duration",
+        "35s",
         "35s",
         "35s",
     ),
@@ -48,11 +83,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "duration",
         "30s",
         "30s",
+        "30s",
     ),
     (
         "RT-FLM-016",
         "leader-election-retry-period",
         "duration",
+        "5s",
         "5s",
         "5s",
     ),
@@ -62,15 +99,31 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "duration",
         "750ms",
         "750ms",
+        "750ms",
     ),
-    ("RT-FLM-018", "max-retry-delay", "duration", "15m", "15m"),
-    ("RT-FLM-019", "feature-gates", "mapStringBool", "", ""),
-    ("RT-FLM-020", "watch-all-namespaces", "bool", "true", "true"),
-    ("RT-FLM-021", "watch-label-selector", "string", "", ""),
+    (
+        "RT-FLM-018",
+        "max-retry-delay",
+        "duration",
+        "15m",
+        "15m",
+        "15m",
+    ),
+    ("RT-FLM-019", "feature-gates", "mapStringBool", "", "", ""),
+    (
+        "RT-FLM-020",
+        "watch-all-namespaces",
+        "bool",
+        "true",
+        "true",
+        "true",
+    ),
+    ("RT-FLM-021", "watch-label-selector", "string", "", "", "-"),
     (
         "RT-FLM-022",
         "watch-configs-label-selector",
         "string",
+        "reconcile.fluxcd.io/watch=Enabled",
         "reconcile.fluxcd.io/watch=Enabled",
         "reconcile.fluxcd.io/watch=Enabled",
     ),
@@ -80,6 +133,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "bool",
         "-",
         "false",
+        "false",
     ),
     (
         "RT-FLM-024",
@@ -87,30 +141,55 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "uint8",
         "5",
         "5",
+        "-",
     ),
-    ("RT-FLM-025", "token-cache-max-size", "int", "100", "100"),
+    (
+        "RT-FLM-025",
+        "token-cache-max-size",
+        "int",
+        "100",
+        "100",
+        "100",
+    ),
     (
         "RT-FLM-026",
         "token-cache-max-duration",
         "duration",
         "1h",
         "1h",
+        "1h",
     ),
-    ("RT-FLM-027", "default-service-account", "string", "", ""),
+    (
+        "RT-FLM-027",
+        "default-service-account",
+        "string",
+        "",
+        "",
+        "",
+    ),
     (
         "RT-FLM-028",
         "default-kubeconfig-service-account",
         "string",
         "-",
         "",
+        "-",
     ),
-    ("", "default-decryption-service-account", "string", "-", ""),
+    (
+        "",
+        "default-decryption-service-account",
+        "string",
+        "-",
+        "",
+        "-",
+    ),
     (
         "RT-FLM-030",
         "insecure-kubeconfig-exec",
         "bool",
         "-",
         "false",
+        "-",
     ),
     (
         "RT-FLM-031",
@@ -118,68 +197,142 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "bool",
         "-",
         "false",
+        "-",
     ),
-    ("RT-FLM-032", "override-manager", "stringArray", "-", ""),
-    ("RT-FLM-033", "storage-path", "string", "/data", "-"),
-    ("RT-FLM-034", "storage-addr", "string", ":9090", "-"),
-    ("RT-FLM-035", "storage-adv-addr", "string", "", "-"),
+    (
+        "RT-FLM-032",
+        "override-manager",
+        "stringArray",
+        "-",
+        "",
+        "-",
+    ),
+    ("RT-FLM-033", "storage-path", "string", "/data", "-", "-"),
+    ("RT-FLM-034", "storage-addr", "string", ":9090", "-", "-"),
+    ("RT-FLM-035", "storage-adv-addr", "string", "", "-", "-"),
     (
         "RT-FLM-036",
         "artifact-retention-ttl",
         "duration",
         "1m",
         "-",
+        "-",
     ),
-    ("RT-FLM-037", "artifact-retention-records", "int", "2", "-"),
+    (
+        "RT-FLM-037",
+        "artifact-retention-records",
+        "int",
+        "2",
+        "-",
+        "-",
+    ),
     (
         "RT-FLM-038",
         "artifact-digest-algo",
         "string",
         "sha256",
         "-",
+        "-",
     ),
-    ("RT-FLM-039", "ssh-kex-algos", "strings", "", "-"),
-    ("RT-FLM-040", "ssh-hostkey-algos", "strings", "", "-"),
-    ("", "helm-index-max-size", "int64", "52428800", "-"),
-    ("", "helm-chart-max-size", "int64", "10485760", "-"),
-    ("", "helm-chart-file-max-size", "int64", "5242880", "-"),
-    ("", "helm-cache-max-size", "int", "0", "-"),
-    ("RT-FLM-045", "helm-cache-ttl", "string", "15m", "-"),
+    ("RT-FLM-039", "ssh-kex-algos", "strings", "", "-", "-"),
+    ("RT-FLM-040", "ssh-hostkey-algos", "strings", "", "-", "-"),
+    ("", "helm-index-max-size", "int64", "52428800", "-", "-"),
+    ("", "helm-chart-max-size", "int64", "10485760", "-", "-"),
+    ("", "helm-chart-file-max-size", "int64", "5242880", "-", "-"),
+    ("", "helm-cache-max-size", "int", "0", "-", "-"),
+    ("RT-FLM-045", "helm-cache-ttl", "string", "15m", "-", "-"),
     (
         "RT-FLM-046",
         "helm-cache-purge-interval",
         "string",
         "1m",
         "-",
+        "-",
     ),
-    ("RT-FLM-047", "concurrent-ssa", "int", "-", "4"),
-    ("RT-FLM-048", "no-remote-bases", "bool", "-", "false"),
-    ("KC-PROC-012", "sops-age-secret", "string", "-", ""),
-    ("KC-PROC-013", "sops-vault-configmap", "string", "-", ""),
-    ("RT-FLM-051", "custom-apply-stage-kinds", "string", "-", ""),
+    ("RT-FLM-047", "concurrent-ssa", "int", "-", "4", "-"),
+    ("RT-FLM-048", "no-remote-bases", "bool", "-", "false", "-"),
+    ("KC-PROC-012", "sops-age-secret", "string", "-", "", "-"),
+    (
+        "KC-PROC-013",
+        "sops-vault-configmap",
+        "string",
+        "-",
+        "",
+        "-",
+    ),
+    (
+        "RT-FLM-051",
+        "custom-apply-stage-kinds",
+        "string",
+        "-",
+        "",
+        "-",
+    ),
+    ("NC-PROC-004", "receiverAddr", "string", "-", "-", ":9292"),
+    (
+        "NC-PROC-006",
+        "rate-limit-interval",
+        "duration",
+        "-",
+        "-",
+        "5m",
+    ),
+    (
+        "NC-PROC-007",
+        "export-http-path-metrics",
+        "bool",
+        "-",
+        "-",
+        "false",
+    ),
 ];
 
-/// The row, the gate, and its default in source- and kustomize-controller. The row is empty if the gate is accepted and
+/// The row, the gate, and its default in source-, kustomize- and notification-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
-const GATES: &[(&str, &str, &str, &str)] = &[
-    ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false", "false"),
-    ("RT-FGM-003", "DisableConfigWatchers", "-", "false"),
-    ("RT-FGM-004", "DirectSourceFetch", "-", "false"),
-    ("RT-FGM-005", "ExternalArtifact", "-", "false"),
-    ("RT-FGM-006", "AdditiveCELDependencyCheck", "-", "false"),
-    ("RT-FGM-026", "DisableCommitStatusEvent", "-", "false"),
-    ("RT-FGM-007", "CancelHealthCheckOnNewRevision", "-", "false"),
-    ("RT-FGM-008", "DisableStatusPollerCache", "-", "true"),
-    ("RT-FGM-009", "DisableFailFastBehavior", "-", "false"),
-    ("RT-FGM-010", "StrictPostBuildSubstitutions", "-", "true"),
-    ("RT-FGM-011", "GroupChangeLog", "-", "false"),
-    ("RT-FGM-012", "MigrateAPIVersion", "-", "false"),
+const GATES: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "RT-FGM-002",
+        "CacheSecretsAndConfigMaps",
+        "false",
+        "false",
+        "false",
+    ),
+    ("RT-FGM-003", "DisableConfigWatchers", "-", "false", "false"),
+    ("RT-FGM-004", "DirectSourceFetch", "-", "false", "-"),
+    ("RT-FGM-005", "ExternalArtifact", "-", "false", "-"),
+    (
+        "RT-FGM-006",
+        "AdditiveCELDependencyCheck",
+        "-",
+        "false",
+        "-",
+    ),
+    ("RT-FGM-026", "DisableCommitStatusEvent", "-", "false", "-"),
+    (
+        "RT-FGM-007",
+        "CancelHealthCheckOnNewRevision",
+        "-",
+        "false",
+        "-",
+    ),
+    ("RT-FGM-008", "DisableStatusPollerCache", "-", "true", "-"),
+    ("RT-FGM-009", "DisableFailFastBehavior", "-", "false", "-"),
+    (
+        "RT-FGM-010",
+        "StrictPostBuildSubstitutions",
+        "-",
+        "true",
+        "-",
+    ),
+    ("RT-FGM-011", "GroupChangeLog", "-", "false", "-"),
+    ("RT-FGM-012", "MigrateAPIVersion", "-", "false", "-"),
 ];
 
 /// The controllers that accept a gate which they no longer have (RT-FGM-001, RT-FGT-005).
 const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
+    ("notification-controller", "ObjectLevelWorkloadIdentity"),
 ];
 
 /// Runs the controller without a reachable cluster.
@@ -234,8 +387,8 @@ fn flags_match_the_ledger() -> Result {
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{name} --help: {}", output.status);
         let mut have = flags(&help);
-        for (row, flag, kind, source, kustomize) in FLAGS {
-            let default = [source, kustomize][column];
+        for (row, flag, kind, source, kustomize, notification) in FLAGS {
+            let default = [source, kustomize, notification][column];
             let found = have.remove(*flag);
             let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
             ensure!(
@@ -256,8 +409,8 @@ fn flags_match_the_ledger() -> Result {
 fn flags_of_other_controllers_are_usage_errors() -> Result {
     // RT-FLG-009, RT-DIF-001
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, flag, _, source, kustomize) in FLAGS {
-            if *[source, kustomize][column] != "-" {
+        for (row, flag, _, source, kustomize, notification) in FLAGS {
+            if *[source, kustomize, notification][column] != "-" {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
@@ -285,8 +438,8 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 #[test]
 fn gates_match_the_ledger() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, gate, source, kustomize) in GATES {
-            let known = *[source, kustomize][column] != "-";
+        for (row, gate, source, kustomize, notification) in GATES {
+            let known = *[source, kustomize, notification][column] != "-";
             if RETIRED.contains(&(name, gate)) {
                 continue;
             }
@@ -455,17 +608,18 @@ fn code_of(name: &str) -> Result<String> {
 fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         let code = code_of(name)?;
-        let known = |defaults: [&'static str; 2]| Some(defaults[column]).filter(|it| *it != "-");
+        let known = |defaults: [&'static str; 3]| Some(defaults[column]).filter(|it| *it != "-");
         let flags: Vec<_> = FLAGS
             .iter()
-            .filter_map(|(_, flag, kind, source, kustomize)| {
-                known([source, kustomize]).map(|default| (*flag, value(flag, kind, default)))
+            .filter_map(|(_, flag, kind, source, kustomize, notification)| {
+                known([source, kustomize, notification])
+                    .map(|default| (*flag, value(flag, kind, default)))
             })
             .collect();
         let gates: Vec<_> = GATES
             .iter()
-            .filter_map(|(_, gate, source, kustomize)| {
-                known([source, kustomize]).map(|default| (*gate, default))
+            .filter_map(|(_, gate, source, kustomize, notification)| {
+                known([source, kustomize, notification]).map(|default| (*gate, default))
             })
             .collect();
         let mut args: Vec<String> = flags
@@ -484,7 +638,9 @@ fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
         for (flag, _) in &flags {
             let told = silent.iter().filter(|told| *told == flag).count();
             // Some flags are fields of a group that has their first word.
-            let field = flag.replace('-', "_");
+            let field = flag
+                .replace('-', "_")
+                .replace("receiverAddr", "receiver_addr");
             let grouped = field.replacen('_', ".", 1);
             let read = [field, grouped]
                 .iter()

@@ -32,6 +32,17 @@ fn deployments_match_the_controllers() -> Result {
             60,
             &[("http-prom", 8080), ("healthz", 9440)],
         ),
+        // NC-PROC-060
+        (
+            "notification-controller",
+            10,
+            &[
+                ("http", 9090),
+                ("http-webhook", 9292),
+                ("http-prom", 8080),
+                ("healthz", 9440),
+            ],
+        ),
     ] {
         let deployment = first(&format!("{name}/deployment.yaml"), "Deployment")?;
         let pod = &deployment["spec"]["template"];
@@ -99,7 +110,19 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
             .any(|value| value == wanted || value == "*")
     };
     for (row, group, resource, verbs) in [
-        ("RT-ACL-004", "", "namespaces", &["get"][..]),
+        (
+            "NC-PROC-063",
+            "notification.toolkit.fluxcd.io",
+            "receivers/status",
+            &["patch"][..],
+        ),
+        (
+            "NC-PROC-063",
+            "image.toolkit.fluxcd.io",
+            "imagerepositories",
+            &["get", "list", "patch"],
+        ),
+        ("RT-ACL-004", "", "namespaces", &["get"]),
         ("RT-WAT-010", "", "secrets", &["get", "list", "watch"]),
         ("RT-WAT-010", "", "configmaps", &["get", "list", "watch"]),
         ("RT-EVT-016", "", "events", &["create", "patch"]),
@@ -181,5 +204,45 @@ fn every_manifest_is_part_of_a_base() -> Result {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn notification_controller_is_reached_by_two_services() -> Result {
+    // NC-PROC-061
+    let services = documents("notification-controller/service.yaml")?;
+    let found: Vec<_> = services
+        .iter()
+        .map(|service| {
+            let port = &service["spec"]["ports"][0];
+            json!([
+                service["metadata"]["name"],
+                port["port"],
+                port["targetPort"]
+            ])
+        })
+        .collect();
+    let want = [
+        json!(["notification-controller", 80, "http"]),
+        json!(["webhook-receiver", 80, "http-webhook"]),
+    ];
+    assert_eq!(found, want);
+    // NC-PROC-062
+    let deployment = first("notification-controller/deployment.yaml", "Deployment")?;
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let want = json!([
+        "--watch-all-namespaces",
+        "--log-level=info",
+        "--log-encoding=json",
+        "--enable-leader-election",
+    ]);
+    assert_eq!(*arguments, want);
+    // NC-PROC-064
+    let webhooks = first("policies/allow-webhooks.yaml", "NetworkPolicy")?;
+    let selected = &webhooks["spec"]["podSelector"]["matchLabels"]["app"];
+    assert_eq!(selected, "notification-controller");
+    let rule = &webhooks["spec"]["ingress"][0];
+    assert_eq!(rule["ports"][0]["port"], 9292);
+    assert_eq!(rule["from"][0]["namespaceSelector"], json!({}));
     Ok(())
 }

@@ -10,13 +10,24 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
 
-/// Whose objects have cloud identities.
-const CLOUDS: &[&str] = &["source-controller"];
+/// Whose objects have identities of AWS.
+const AWS: &[&str] = &["source-controller", "kustomize-controller"];
+
+/// Whose objects have identities of Azure and Google Cloud.
+const CLOUDS: &[&str] = &[
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
 /// An environment variable, the controllers that read it, and what it does.
 struct Variable {
@@ -165,6 +176,16 @@ const VARIABLES: &[Variable] = &[
         "The proxy for transit servers; `VAULT_HTTP_PROXY` too.",
     ),
     variable(
+        "BITBUCKET_API_BASE_URL",
+        &["notification-controller"],
+        "The address of Bitbucket's API, for Providers of the type `bitbucket`.",
+    ),
+    variable(
+        "PUBSUB_EMULATOR_HOST",
+        &["notification-controller"],
+        "The host and port of an emulator of Pub/Sub, for Providers of the type `googlepubsub`.",
+    ),
+    variable(
         "KUBECONFIG",
         ALL,
         "Kubeconfig files, separated by colons, in place of the pod's service account.",
@@ -226,101 +247,101 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "AWS_REGION",
-        CLOUDS,
+        AWS,
         "The region of the controller's own AWS credentials, where the object has none.",
     ),
     variable(
         "AWS_ACCESS_KEY_ID",
-        CLOUDS,
+        AWS,
         "With `AWS_SECRET_ACCESS_KEY`: the controller's own AWS credentials; `AWS_ACCESS_KEY` too.",
     ),
     variable(
         "AWS_SECRET_ACCESS_KEY",
-        CLOUDS,
+        AWS,
         "See `AWS_ACCESS_KEY_ID`; `AWS_SECRET_KEY` too.",
     ),
     variable(
         "AWS_SESSION_TOKEN",
-        CLOUDS,
+        AWS,
         "The session token that belongs to these keys.",
     ),
     variable(
         "AWS_WEB_IDENTITY_TOKEN_FILE",
-        CLOUDS,
+        AWS,
         "The file with the token that is exchanged for credentials of `AWS_ROLE_ARN` (IRSA).",
     ),
-    variable("AWS_ROLE_ARN", CLOUDS, "The role of that token."),
-    variable("AWS_ROLE_SESSION_NAME", CLOUDS, "The name of its sessions."),
+    variable("AWS_ROLE_ARN", AWS, "The role of that token."),
+    variable("AWS_ROLE_SESSION_NAME", AWS, "The name of its sessions."),
     variable(
         "AWS_PROFILE",
-        CLOUDS,
+        AWS,
         "The profile of the SDK's files that is used before all others.",
     ),
     variable(
         "AWS_CONFIG_FILE",
-        CLOUDS,
+        AWS,
         "The SDK's configuration file; `~/.aws/config` by default.",
     ),
     variable(
         "AWS_SHARED_CREDENTIALS_FILE",
-        CLOUDS,
+        AWS,
         "The SDK's credentials file; `~/.aws/credentials` by default.",
     ),
     variable("HOME", CLOUDS, "The folder that `~` stands for."),
     variable(
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        CLOUDS,
+        AWS,
         "The agent that gives credentials to containers (EKS Pod Identity).",
     ),
     variable(
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        CLOUDS,
+        AWS,
         "The same, as a path at the agent of ECS.",
     ),
     variable(
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-        CLOUDS,
+        AWS,
         "The file with the token for the agent.",
     ),
     variable(
         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-        CLOUDS,
+        AWS,
         "The token for the agent itself.",
     ),
     variable(
         "AWS_EC2_METADATA_DISABLED",
-        CLOUDS,
+        AWS,
         "`true` forbids the use of the instance's metadata.",
     ),
     variable(
         "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-        CLOUDS,
+        AWS,
         "The address of the instance's metadata.",
     ),
     variable(
         "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
-        CLOUDS,
+        AWS,
         "`IPv6` uses the IPv6 address of the instance's metadata.",
     ),
     variable(
         "AWS_EC2_METADATA_V1_DISABLED",
-        CLOUDS,
+        AWS,
         "`true` forbids requests for metadata without a session.",
     ),
     variable(
         "AWS_ENDPOINT_URL_STS",
-        CLOUDS,
+        AWS,
         "The address where the controller's own token is exchanged.",
     ),
-    variable("AWS_ENDPOINT_URL", CLOUDS, "The same, for all services."),
+    variable("AWS_ENDPOINT_URL", AWS, "The same, for all services."),
     variable(
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        CLOUDS,
+        AWS,
         "`true` ignores both.",
     ),
     variable(
         "AWS_USE_FIPS_ENDPOINT",
-        CLOUDS,
+        AWS,
         "`true` exchanges the controller's own token at a FIPS endpoint.",
     ),
     variable(
@@ -516,7 +537,8 @@ fn the_reference_lists_exactly_the_environment_variables_that_the_code_reads() -
     let listed: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     let (mut read, mut unread) = (BTreeSet::new(), listed.clone());
     let mut files = 0;
-    for folder in ["shared", "source-controller", "kustomize-controller"] {
+    let folders = [&["shared"][..], &CONTROLLERS].concat();
+    for folder in folders {
         sources(&cache::workspace().join(folder), &mut |source| {
             // The name may be a constant of another file than that which reads it.
             unread.retain(|name| !source.contains(&format!("\"{name}\"")));

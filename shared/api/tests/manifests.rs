@@ -9,18 +9,20 @@ use flux_kustomize::{Build, Options, Remotes};
 use flux_tree::{Tree, TreePath};
 use serde_json::{Value, json};
 
-/// The controllers whose manifests are here.
 /// The release of Flux that the controllers stand in for, as a label of all objects.
 const VERSION: &str = "v2.10.1";
-const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
-/// The controllers that are not implemented yet, with their objects.
-const ABSENT: [&str; 6] = [
-    "helm-controller",
+/// The controllers whose manifests are here.
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
     "notification-controller",
+];
+/// The controllers that are not implemented yet, with their objects.
+const ABSENT: [&str; 4] = [
+    "helm-controller",
     "image-reflector-controller",
     "image-automation-controller",
     "source-watcher",
-    "webhook-receiver",
 ];
 
 /// The objects that upstream does not have: source-controller's own role (docs/security.md).

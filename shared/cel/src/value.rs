@@ -154,6 +154,17 @@ impl Map {
     }
 }
 
+/// Of entries with the same key the last counts; those whose key is of a type that no key has are left out.
+impl FromIterator<(Value, Value)> for Map {
+    fn from_iter<I: IntoIterator<Item = (Value, Value)>>(entries: I) -> Self {
+        let mut map = Self::default();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
 /// How the numbers of JSON become values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numbers {

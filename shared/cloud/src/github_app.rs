@@ -119,6 +119,11 @@ struct Found {
 }
 
 #[derive(Deserialize)]
+struct Named {
+    slug: String,
+}
+
+#[derive(Deserialize)]
 struct Issued {
     token: String,
     expires_at: Timestamp,
@@ -189,6 +194,17 @@ impl GitHubApp {
             value: Secret::new(issued.token),
             expires: issued.expires_at.into(),
         })
+    }
+
+    /// The App's name in addresses, of which the name of its comments' author is made (NC-GITHUBPULLREQUESTCOMMENT-003).
+    pub async fn slug(&self, client: &Client) -> Result<String, GitHubAppError> {
+        let bearer = self.app_token(SystemTime::now())?;
+        let call = Call {
+            client,
+            bearer: &bearer,
+        };
+        let app: Named = call.send(Method::GET, self.url(&["app"])).await?;
+        Ok(app.slug)
     }
 
     async fn find(&self, call: &Call<'_>, owner: &str) -> Result<u64, GitHubAppError> {

@@ -266,7 +266,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
             }
         };
         let (tokens, object) = (&self.identities.tokens, self.object);
-        let operation = self.operation.unwrap_or(crate::tokens::OPERATION);
+        let operation = self.operation.unwrap_or(tokens.operation());
         let token = tokens.get_for(operation, object, key.clone(), fetch);
         Ok((token.await?, key))
     }

@@ -14,16 +14,21 @@ use crate::TokenCacheFlags;
 
 const HIT: &str = "cache_hit";
 const MISS: &str = "cache_miss";
-pub(crate) const OPERATION: &str = "reconcile";
-/// What else tokens are obtained for (KC-PROC-055, KC-PROC-076).
-pub const OPERATIONS: [&str; 6] = [
+/// What the tokens of most controllers are for.
+const OPERATION: &str = "reconcile";
+/// What tokens are for, as the metrics name it (KC-PROC-055, KC-PROC-076, NC-PROC-057).
+pub const OPERATIONS: [&str; 7] = [
     OPERATION,
     "fetch_kubeconfig",
     "decrypt_with_aws",
     "decrypt_with_azure",
     "decrypt_with_gcp",
     "decrypt_with_transit_engine",
+    POST,
 ];
+
+/// What notification-controller's tokens are for.
+pub const POST: &str = "post";
 
 /// The tokens of all objects of a controller. Clones share them.
 #[derive(Clone)]
@@ -31,6 +36,8 @@ pub struct Tokens {
     cache: Arc<TokenCache>,
     /// `None` if the cache is disabled.
     families: Option<Arc<Families>>,
+    /// What tokens are for, unless a caller says otherwise.
+    operation: &'static str,
 }
 
 /// The metrics of an enabled cache.
@@ -70,7 +77,19 @@ impl Tokens {
         Ok(Self {
             cache: Arc::new(TokenCache::new(size, max_life)),
             families,
+            operation: OPERATION,
         })
+    }
+
+    /// The same tokens, counted as for another operation than a reconcile (NC-PROC-057).
+    #[must_use]
+    pub fn for_operation(self, operation: &'static str) -> Self {
+        Self { operation, ..self }
+    }
+
+    /// What tokens are for, unless a caller says otherwise.
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
     }
 
     /// The token of `key` on behalf of `object`, obtained by `fetch` unless it is cached (RT-WID-022).
@@ -88,7 +107,7 @@ impl Tokens {
         E: std::error::Error,
         F: Future<Output = std::result::Result<Token, E>>,
     {
-        self.get_for(OPERATION, object, key, fetch).await
+        self.get_for(self.operation, object, key, fetch).await
     }
 
     /// As [`Tokens::get`], counted as of this operation, one of [`OPERATIONS`] (KC-PROC-055).

@@ -227,23 +227,7 @@ impl Recorder {
             .collect();
         annotations.extend(subject.annotations.clone());
         let warning = severity == Severity::Error;
-        let entry = kubernetes::Entry {
-            subject: subject.reference.clone(),
-            warning,
-            reason,
-            message: message.clone(),
-            annotations: annotations.clone(),
-            time: Timestamp::now(),
-        };
-        self.shared.unwritten.fetch_add(1, Ordering::SeqCst);
-        if self.shared.kubernetes.try_send(entry).is_err() {
-            self.shared.unwritten.fetch_sub(1, Ordering::SeqCst);
-            tracing::debug!(
-                logger = "events",
-                reason,
-                "the event queue is full, dropping an event"
-            );
-        }
+        self.write(subject, warning, reason, &message, &annotations);
         log(&subject.reference, warning, reason, &message, &annotations);
         let Some(posts) = &self.shared.posts else {
             return;
@@ -274,6 +258,45 @@ impl Recorder {
             reporting_instance: self.shared.instance.clone(),
         };
         self.enqueue(posts, post);
+    }
+
+    /// Records one event in Kubernetes only, with these annotations as they are (NC-EVT-035).
+    pub fn warn_annotated(
+        &self,
+        subject: &Subject,
+        reason: &'static str,
+        message: &str,
+        annotations: &BTreeMap<String, String>,
+    ) {
+        self.write(subject, true, reason, message, annotations);
+    }
+
+    /// Queues one event for Kubernetes.
+    fn write(
+        &self,
+        subject: &Subject,
+        warning: bool,
+        reason: &'static str,
+        message: &str,
+        annotations: &BTreeMap<String, String>,
+    ) {
+        let entry = kubernetes::Entry {
+            subject: subject.reference.clone(),
+            warning,
+            reason,
+            message: message.to_owned(),
+            annotations: annotations.clone(),
+            time: Timestamp::now(),
+        };
+        self.shared.unwritten.fetch_add(1, Ordering::SeqCst);
+        if self.shared.kubernetes.try_send(entry).is_err() {
+            self.shared.unwritten.fetch_sub(1, Ordering::SeqCst);
+            tracing::debug!(
+                logger = "events",
+                reason,
+                "the event queue is full, dropping an event"
+            );
+        }
     }
 
     fn enqueue(&self, posts: &Posts, post: Post) {

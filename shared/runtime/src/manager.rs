@@ -93,6 +93,9 @@ pub struct Options {
     /// The kinds of which a cluster may serve older versions only (NC-COMPAT-001): each is used in the newest version
     /// that is served at startup.
     pub versioned: Vec<VersionedKind>,
+    /// Whether `--events-addr` is where events are posted to. In notification-controller it is the address that events are
+    /// received at, and its own go to Kubernetes only (NC-PROC-002, NC-PROC-035).
+    pub posts_events: bool,
 }
 
 impl Default for Options {
@@ -103,6 +106,7 @@ impl Default for Options {
             grace: Duration::from_secs(30),
             given: Given::default(),
             versioned: Vec::new(),
+            posts_events: true,
         }
     }
 }
@@ -256,7 +260,7 @@ impl Manager {
             client.clone(),
             identity.controller,
             hostname(),
-            Some(&flags.events_addr),
+            options.posts_events.then_some(&*flags.events_addr),
         )?;
         Ok(Self {
             gates,

@@ -122,8 +122,8 @@ pub struct ReceiverResource {
     /// Kind.
     pub kind: FluxKind,
     /// Labels of the objects; only with the name `*`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub match_labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub match_labels: Option<BTreeMap<String, String>>,
     /// Name, or `*` for every object of the kind in the namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
