@@ -671,15 +671,14 @@ fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
 
 #[test]
 fn ineffective_flags_are_logged() -> Result {
-    for (name, args, flags, gates) in [
+    let cases: [(&str, &[&str], &[&str]); 2] = [
         (
             "source-controller",
             &[
                 "--helm-cache-max-size=5",
                 "--watch-configs-label-selector=a=b",
-            ][..],
-            &["watch-configs-label-selector"][..],
-            &[][..],
+            ],
+            &["watch-configs-label-selector"],
         ),
         (
             "kustomize-controller",
@@ -688,14 +687,14 @@ fn ineffective_flags_are_logged() -> Result {
                 "--feature-gates=AdditiveCELDependencyCheck=true",
             ],
             &[],
-            &[],
         ),
-    ] {
+    ];
+    for (name, args, flags) in cases {
         let (_, lines) = logged(name, args)?;
         let told = without_effect(&lines, "flag");
         ensure!(told == flags, "{name}: {told:?}");
         let told = without_effect(&lines, "feature-gate");
-        ensure!(told == gates, "{name}: {told:?}");
+        ensure!(told.is_empty(), "{name}: {told:?}");
     }
     Ok(())
 }

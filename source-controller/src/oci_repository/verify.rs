@@ -12,7 +12,7 @@ use flux_runtime::conditions::{Conditions, SUCCEEDED, Status};
 use super::failure::StepError;
 use super::version::Version;
 use crate::secrets::Secrets;
-use crate::signatures::{Artifact, Material, SignatureFault, Trust, provider};
+use crate::signatures::{Artifact, Material, Trust, provider};
 
 /// Verifies the signatures that the spec asks for within `limit`, unless that was done before for the same version, spec and
 /// trusted material, and records the result in the status (SC-OCI-080 to SC-OCI-084, SC-VER-060, SC-VER-061).

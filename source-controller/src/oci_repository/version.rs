@@ -10,7 +10,7 @@ use flux_semver::Constraints;
 
 use super::failure::{DigestFault, ShownUrl, StepError, TagError, UrlFault};
 use super::layer_media_type;
-use crate::registry::within;
+use crate::registry::{RegistryFault, within};
 
 /// The prefix of the URL.
 const SCHEME: &str = "oci://";

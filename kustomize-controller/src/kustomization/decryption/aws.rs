@@ -77,9 +77,7 @@ pub(super) async fn decrypt(
     let answer = answer.map_err(|error| {
         let text = failed(chain(&error));
         match error {
-            aws::Error::Operation { source, .. } if source.status().is_some() => {
-                Failure::once(text)
-            }
+            aws::Error::Operation { cause, .. } if cause.status().is_some() => Failure::once(text),
             _ => Failure::lasting(text),
         }
     })?;
