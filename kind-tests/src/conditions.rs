@@ -274,6 +274,7 @@ mod tests {
         ),
         ("source-controller/src/helm_chart", &OF_HELM_CHARTS),
         ("source-controller/src/bucket", &OF_BUCKETS),
+        ("notification-controller/src/receiver", &OF_RECEIVERS),
     ];
 
     /// The words of an enum that `reasons!` declares: each is a line of its own.

@@ -1,4 +1,4 @@
-//! Both controllers as pods, from manifests/install and images from their Dockerfiles, on a real node or on kind.
+//! The controllers as pods, from manifests/install and images from their Dockerfiles, on a real node or on kind.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
@@ -12,6 +12,12 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
+
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
 fn idle(name: &str, replicas: u32) -> String {
     format!(
@@ -40,13 +46,13 @@ spec:
 /// The steps of a user who installs from this repository: apply manifests/install, then a GitRepository and a
 /// Kustomization.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_controllers_run_as_pods_and_apply_a_commit() -> Result {
+async fn the_controllers_run_as_pods_and_apply_a_commit() -> Result {
     if let Some(why) = PodCluster::missing()? {
         eprintln!("skipped: {why}");
         return Ok(());
     }
     let images = tokio::task::spawn_blocking(|| {
-        ["source-controller", "kustomize-controller"]
+        CONTROLLERS
             .into_iter()
             .map(|name| controller::image(name, &format!("docker.io/flux-rs/{name}:v0.1.0")))
             .collect::<Result<Vec<_>>>()
@@ -56,7 +62,7 @@ async fn both_controllers_run_as_pods_and_apply_a_commit() -> Result {
     install(&kubernetes)?;
     let system = Namespace::existing(kubernetes.cluster(), "flux-system").await?;
     // With the security context, probes, limits and arguments of the manifests.
-    for name in ["source-controller", "kustomize-controller"] {
+    for name in CONTROLLERS {
         system
             .wait(DEPLOYMENT, name, "is available", |object| {
                 object["status"]["availableReplicas"] == 1

@@ -403,7 +403,20 @@ const VARIABLES: &[Variable] = &[
 ];
 
 /// Texts in the same files that are not variables of a controller, and other names of variables that are listed.
-const NO_VARIABLES: &[&str] = &["TRUE", "FALSE", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"];
+const NO_VARIABLES: &[&str] = &[
+    "TRUE",
+    "FALSE",
+    "FAILED",
+    "PERMISSION_DENIED",
+    "SUCCESSFUL",
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "VAULT_CACERT_BYTES",
+    "VAULT_CLIENT_KEY",
+    "VAULT_HTTP_PROXY",
+    "SOPS_AGE_KEY_CMD",
+    "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
+];
 
 /// What a file contains that reads the environment, itself or through a function that it passes on.
 const READS: &[&str] = &[

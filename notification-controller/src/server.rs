@@ -84,6 +84,7 @@ impl Body {
     /// # Errors
     /// The answer to give instead: it is too large (NC-PROC-040), it ends early (NC-PROC-041), or too many requests are
     /// being worked on.
+    #[expect(clippy::result_large_err, reason = "an answer is a whole response")]
     pub(crate) async fn read(self) -> Result<Received, Answer> {
         let failed = |code: StatusCode, error: &str| {
             tracing::error!(

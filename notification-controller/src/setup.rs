@@ -30,7 +30,8 @@ pub(crate) async fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fata
     let secrets = secrets(manager);
     add_event_server(manager, flags, &secrets).await?;
     add_receiver_server(manager, flags, &secrets).await?;
-    add_controllers(manager, secrets)
+    add_controllers(manager, secrets);
+    Ok(())
 }
 
 async fn add_event_server(
@@ -110,7 +111,7 @@ async fn add_receiver_server(
     Ok(())
 }
 
-fn add_controllers(manager: &mut Manager, secrets: Reader<Secret>) -> Result<(), Fatal> {
+fn add_controllers(manager: &mut Manager, secrets: Reader<Secret>) {
     let environment = manager.environment();
     let alerts = StaticController::new(Alerts, "alert", Cache::default(), environment.clone());
     manager.add_static(alerts);
@@ -144,7 +145,6 @@ fn add_controllers(manager: &mut Manager, secrets: Reader<Secret>) -> Result<(),
         );
     }
     manager.add(controller);
-    Ok(())
 }
 
 /// As whom Providers act at clouds (NC-PROC-018, NC-PROV-060 to NC-PROV-066).

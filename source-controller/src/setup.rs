@@ -175,6 +175,7 @@ fn add_helm_charts(manager: &mut Manager, reconciler: HelmCharts, sources: &Sour
 
 /// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012).
 fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
+    let duration = |text: &str| text.parse::<GoDuration>().map(GoDuration::to_std);
     let max = usize::try_from(flags.helm.cache_max_size).unwrap_or_default();
     if max == 0 {
         tracing::info!(logger = "setup", "caching of Helm index files is disabled"); // SC-PROC-010
@@ -182,12 +183,8 @@ fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
     }
     Ok(Some(CacheSettings {
         max,
-        purge: flags
-            .helm
-            .cache_purge_interval
-            .parse::<GoDuration>()?
-            .to_std(),
-        ttl: flags.helm.cache_ttl.parse::<GoDuration>()?.to_std(),
+        purge: duration(&flags.helm.cache_purge_interval)?,
+        ttl: duration(&flags.helm.cache_ttl)?,
     }))
 }
 

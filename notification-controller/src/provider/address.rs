@@ -53,7 +53,7 @@ const TRANSPORTS: [&[u8]; 10] = [
 ];
 
 /// Parses the address of a Git repository: a URL, or `git@host:path`.
-pub(super) fn parse_git(text_in: &str) -> Result<GitAddress, ConfigError> {
+pub(super) fn parse_git(text_in: &str) -> GitAddress {
     let (scheme, host, path) = match Url::parse(text_in.as_bytes()) {
         Ok(url) if TRANSPORTS.contains(&&*url.scheme) => {
             (text(&url.scheme), text(&url.host), text(&url.path))
@@ -66,10 +66,10 @@ pub(super) fn parse_git(text_in: &str) -> Result<GitAddress, ConfigError> {
     let scheme = if scheme == "ssh" { "https" } else { &scheme };
     let id = path.trim_start_matches('/');
     let id = id.strip_suffix(".git").unwrap_or(id);
-    Ok(GitAddress {
+    GitAddress {
         host: format!("{scheme}://{host}"),
         id: id.to_owned(),
-    })
+    }
 }
 
 /// Host and path of `user@host:path`.
@@ -145,7 +145,7 @@ mod tests {
                 host: host.to_owned(),
                 id: id.to_owned(),
             };
-            assert_eq!(parse_git(address).unwrap(), want, "{address}");
+            assert_eq!(parse_git(address), want, "{address}");
         }
         assert_eq!(owner_and_name("o/r"), Some(("o", "r")));
         assert_eq!(owner_and_name("o/r/x"), None);

@@ -20,7 +20,7 @@ pub(super) fn status(
     event: &Event,
 ) -> Result<Result<Option<StatusJob>, SendError>, ConfigError> {
     let token = settings.cloud_or_own_token();
-    let address = parse_git(&settings.address)?;
+    let address = parse_git(&settings.address);
     // NC-AZUREDEVOPS-001
     let parts: Vec<&str> = address.id.split('/').collect();
     let [organization, project, _, name] = *parts else {

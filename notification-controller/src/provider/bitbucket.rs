@@ -33,7 +33,7 @@ impl Repository {
             let text = "invalid token format, expected to be <user>:<password>";
             return Err(ConfigError::invalid(text));
         };
-        let address = parse_git(&settings.address)?;
+        let address = parse_git(&settings.address);
         let Some((owner, name)) = owner_and_name(&address.id) else {
             let id = flux_golang::strconv::quote(&address.id);
             return Err(ConfigError::invalid(format!("invalid repository id {id}")));

@@ -27,7 +27,7 @@ impl Repository {
         if token.is_empty() {
             return Err(ConfigError::invalid("gitea token cannot be empty"));
         }
-        let address = parse_git(&settings.address)?;
+        let address = parse_git(&settings.address);
         let Some((owner, name)) = owner_and_name(&address.id) else {
             let id = flux_golang::strconv::quote(&address.id);
             return Err(ConfigError::invalid(format!("invalid repository id {id}")));
@@ -84,9 +84,8 @@ fn status_of(
 ) -> Result<StatusJob, SendError> {
     let commit = commit(event)?;
     let state = match (&*event.reason, &*event.severity) {
-        ("Progressing", _) => "pending",
         // FR-N-017: what is not ready is not a success
-        ("DependencyNotReady" | "HealthCheckCanceled", INFO) => "pending",
+        ("Progressing", _) | ("DependencyNotReady" | "HealthCheckCanceled", INFO) => "pending",
         (_, INFO) => "success",
         (_, ERROR) => "failure",
         _ => return Err(SendError::other("can't convert to gitea state")),

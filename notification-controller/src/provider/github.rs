@@ -31,7 +31,7 @@ impl Repository {
             let text = "github token or github app details must be specified";
             return Err(ConfigError::invalid(text));
         }
-        let address = parse_git(&settings.address)?;
+        let address = parse_git(&settings.address);
         let Some((owner, name)) = owner_and_name(&address.id) else {
             let text = format!("invalid repository id: '{}'", address.id);
             return Err(ConfigError::invalid(text));

@@ -30,7 +30,7 @@ impl Project {
         if token.is_empty() {
             return Err(ConfigError::invalid("gitlab token cannot be empty"));
         }
-        let address = parse_git(&settings.address)?;
+        let address = parse_git(&settings.address);
         Ok(Self {
             api: format!("{}/api/v4/", address.host),
             id: segment(&address.id).replace('.', "%2E"),

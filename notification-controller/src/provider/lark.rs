@@ -1,6 +1,7 @@
 //! Lark (NC-LARK rows).
 
 use serde_json::json;
+use std::fmt::Write as _;
 
 use super::address::checked_briefly;
 use super::send::Call;
@@ -13,7 +14,7 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     checked_briefly(settings, "Slack hook URL")?;
     let mut content = format!("**{}**\n\n", event.message);
     for (key, value) in &event.metadata {
-        content.push_str(&format!("{key}: {value}\n"));
+        let _ = writeln!(content, "{key}: {value}");
     }
     let title = format!("{} {}", emoji(event), heading(event));
     let color = if event.is_error() { "red" } else { "turquoise" };

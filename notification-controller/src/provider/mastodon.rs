@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 
 use super::address::{checked, text};
 use super::send::Call;
@@ -36,7 +37,7 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
 
     let mut post = format!("{} {}\n{}\n", emoji(event), heading(event), event.message);
     for (key, value) in &event.metadata {
-        post.push_str(&format!("{key}: {value}\n"));
+        let _ = writeln!(post, "{key}: {value}");
     }
     let post = cut(post.trim_end(), MAX_POST);
     // NC-MASTODON-003

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 use sha1::{Digest, Sha1};
+use std::fmt::Write as _;
 
 use super::address::checked;
 use super::send::{Call, Exchange};
@@ -19,7 +20,7 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     );
     let mut text = format!("{} {}\n{}\n", emoji(event), heading(event), event.message);
     for (key, value) in &event.metadata {
-        text.push_str(&format!("- {key}: {value}\n"));
+        let _ = writeln!(text, "- {key}: {value}");
     }
     let request = Exchange::new(Method::PUT, address)
         .json(&json!({"body": text, "msgtype": "m.text"}))

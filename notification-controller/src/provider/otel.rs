@@ -79,18 +79,18 @@ fn export(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Vec<u
         ("service.namespace", &alert.namespace),
         ("service.instance.id", &alert.uid),
     ] {
-        resource.message(1, attribute(key, value));
+        resource.message(1, &attribute(key, value));
     }
     let mut scope = Message::default();
     scope.text(1, TRACER);
     let mut spans = Message::default();
-    spans.message(1, scope);
-    spans.message(2, span(settings, event, span_id, now));
+    spans.message(1, &scope);
+    spans.message(2, &span(settings, event, span_id, now));
     let mut of_resource = Message::default();
-    of_resource.message(1, resource);
-    of_resource.message(2, spans);
+    of_resource.message(1, &resource);
+    of_resource.message(2, &spans);
     let mut export = Message::default();
-    export.message(1, of_resource);
+    export.message(1, &of_resource);
     export.into_bytes()
 }
 
@@ -112,10 +112,10 @@ fn span(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Message
         ("object.name", &object.name),
         ("object.namespace", &object.namespace),
     ] {
-        span.message(9, attribute(key, value));
+        span.message(9, &attribute(key, value));
     }
     for (key, value) in &event.metadata {
-        span.message(9, attribute(key, value));
+        span.message(9, &attribute(key, value));
     }
     let mut status = Message::default();
     if event.is_error() {
@@ -124,7 +124,7 @@ fn span(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Message
     } else {
         status.number(3, 1);
     }
-    span.message(15, status);
+    span.message(15, &status);
     span
 }
 
@@ -133,7 +133,7 @@ fn attribute(key: &str, value: &str) -> Message {
     any.text(1, value);
     let mut attribute = Message::default();
     attribute.text(1, key);
-    attribute.message(2, any);
+    attribute.message(2, &any);
     attribute
 }
 

@@ -405,8 +405,7 @@ impl Settings {
         let ignored = match self.kind {
             T::Discord | T::GoogleChat | T::Telegram | T::Lark => true,
             T::Github | T::GithubDispatch | T::GithubPullRequestComment => {
-                super::address::parse_git(&self.address)
-                    .is_ok_and(|address| address.host == "https://github.com")
+                super::address::parse_git(&self.address).host == "https://github.com"
             }
             _ => false,
         };

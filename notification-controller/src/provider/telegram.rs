@@ -1,6 +1,7 @@
 //! Telegram (NC-TELEGRAM rows).
 
 use serde_json::json;
+use std::fmt::Write as _;
 
 use super::send::Call;
 use super::settings::{ConfigError, Settings};
@@ -29,7 +30,7 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     );
     let mut text = format!("*{}*\n{}\n", escaped(&heading), escaped(&event.message));
     for (key, value) in &event.metadata {
-        text.push_str(&format!("\\- *{}*: {}\n", escaped(key), escaped(value)));
+        let _ = writeln!(text, "\\- *{}*: {}", escaped(key), escaped(value));
     }
     // NC-TELEGRAM-003
     let (chat, thread) = match settings.channel.split_once(':') {

@@ -1,6 +1,7 @@
 //! Texts that several services get.
 
 use flux_golang::unicode;
+use std::fmt::Write as _;
 
 use crate::event::Event;
 
@@ -68,7 +69,7 @@ pub(super) fn markdown(event: &Event) -> String {
     );
     for (key, value) in &event.metadata {
         if key != "change_request" {
-            text.push_str(&format!("* `{key}`: {value}\n"));
+            let _ = writeln!(text, "* `{key}`: {value}");
         }
     }
     text

@@ -1,6 +1,7 @@
 //! Webex (NC-WEBEX rows).
 
 use serde_json::{Map, Value};
+use std::fmt::Write as _;
 
 use super::address::checked;
 use super::send::Call;
@@ -14,7 +15,7 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     // NC-WEBEX-002
     let mut markdown = format!("{emoji} **{}**\n{}\n", heading(event), event.message);
     for (key, value) in &event.metadata {
-        markdown.push_str(&format!(">**{key}**: {value}\n"));
+        let _ = writeln!(markdown, ">**{key}**: {value}");
     }
     let mut message = Map::new();
     if !settings.channel.is_empty() {

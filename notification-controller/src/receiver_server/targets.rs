@@ -47,7 +47,7 @@ pub(super) enum TargetError {
         shown: String,
         kind: String,
         name: String,
-        error: RequestError,
+        error: Box<RequestError>,
     },
 }
 
@@ -197,7 +197,7 @@ impl Targets {
             shown: shown.clone(),
             kind: id.kind.clone(),
             name: quote(format!("{}/{}", id.namespace, id.name)),
-            error,
+            error: error.into(),
         })?;
         // NC-RECV-099
         let kv = about.to_string();

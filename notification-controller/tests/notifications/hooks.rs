@@ -87,6 +87,9 @@ impl World {
     }
 }
 
+/// The headers and the body of a call.
+type Call<'c> = (Vec<(&'c str, &'c str)>, &'c str);
+
 #[tokio::test]
 async fn each_sender_is_known_by_its_own_proof() -> Result {
     let world = World::start("hooks").await?;
@@ -115,7 +118,6 @@ async fn each_sender_is_known_by_its_own_proof() -> Result {
     let hub_sha1 = ("X-Hub-Signature", &*push_sha1);
     let hub_forged = ("X-Hub-Signature-256", &*forged);
     // A type, what is sent, and what is not accepted.
-    type Call<'c> = (Vec<(&'c str, &'c str)>, &'c str);
     let cases: Vec<(&str, &str, Call<'_>, Call<'_>)> = vec![
         (
             "generic-hmac",

@@ -173,7 +173,7 @@ impl Azure {
             }
             source.token().await?;
         }
-        let request = || self.authorized(url.clone());
+        let request = || self.authorized(&url);
         let refused = |refused: &Refused| response::refusal(refused, &self.secrets());
         execute(&self.http, request, refused).await
     }
@@ -194,7 +194,7 @@ impl Azure {
         url
     }
 
-    fn authorized(&self, url: Url) -> Result<Request, Error> {
+    fn authorized(&self, url: &Url) -> Result<Request, Error> {
         let mut request = Request::new(Method::GET, url.clone());
         let headers = request.headers_mut();
         headers.insert("x-ms-version", HeaderValue::from_static(VERSION));
@@ -202,7 +202,7 @@ impl Azure {
         set(headers, "x-ms-date", &now)?;
         let value = match &self.access {
             Access::Anonymous => None,
-            Access::SharedKey(key) => Some(key.authorization(&url, headers)?),
+            Access::SharedKey(key) => Some(key.authorization(url, headers)?),
             Access::Token(source) => source
                 .held()
                 .map(|token| format!("Bearer {}", token.expose_text())),

@@ -115,7 +115,10 @@ impl Google {
     /// Whether the bucket's attributes can be read (SC-BKT-064).
     pub(crate) async fn exists(&self) -> Result<bool, Error> {
         match self
-            .request(&self.url(None, &[("fields", "name")]), Missing::Bucket)
+            .request(
+                &self.url(Target::Bucket, &[("fields", "name")]),
+                Missing::Bucket,
+            )
             .await
         {
             Ok(_) => Ok(true),
@@ -133,7 +136,7 @@ impl Google {
         let mut query = vec![("fields", "nextPageToken,items(name,etag,size)")];
         query.extend(at.map(|at| ("pageToken", at)));
         query.push(("prefix", prefix));
-        let url = self.url(Some(None), &query);
+        let url = self.url(Target::Objects, &query);
         let response = self.request(&url, Missing::Bucket).await?;
         let list: List = document(response, claim, parsed).await?;
         let entries = list.items.into_iter().map(|object| {
@@ -166,14 +169,14 @@ impl Google {
         let mut looks = 0;
         loop {
             looks += 1;
-            let url = self.url(Some(Some(key)), &[("fields", "etag,generation")]);
+            let url = self.url(Target::Object(key), &[("fields", "etag,generation")]);
             let response = self.request(&url, Missing::Object).await?;
             let object: Object = document(response, &Claim::unlimited(), parsed).await?;
             if object.etag.is_empty() {
                 return Err(Error::NoEtag(key.to_owned()));
             }
             let query = [("alt", "media"), ("ifGenerationMatch", &*object.generation)];
-            let url = self.url(Some(Some(key)), &query);
+            let url = self.url(Target::Object(key), &query);
             let response = match self.request(&url, Missing::Object).await {
                 Err(Error::Status(status))
                     if status.status == StatusCode::PRECONDITION_FAILED.as_u16()
@@ -192,7 +195,7 @@ impl Google {
     }
 
     /// The URL of the bucket, of its objects, or of one of them.
-    fn url(&self, objects: Option<Option<&str>>, query: &[(&str, &str)]) -> Url {
+    fn url(&self, target: Target<'_>, query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         let mut path = url.path().trim_end_matches('/').to_owned();
         if !path.ends_with("/storage/v1") {
@@ -200,10 +203,11 @@ impl Google {
         }
         path.push_str("/b/");
         path.extend(utf8_percent_encode(&self.bucket, SEGMENT));
-        if let Some(key) = objects {
-            path.push_str("/o");
-            if let Some(key) = key {
-                path.push('/');
+        match target {
+            Target::Bucket => {}
+            Target::Objects => path.push_str("/o"),
+            Target::Object(key) => {
+                path.push_str("/o/");
                 path.extend(utf8_percent_encode(key, SEGMENT));
             }
         }
@@ -268,28 +272,34 @@ struct Item {
     reason: String,
 }
 
+/// What a URL is of.
+#[derive(Clone, Copy)]
+enum Target<'k> {
+    Bucket,
+    Objects,
+    Object(&'k str),
+}
+
 /// Reads a response that refuses, with the texts of Google's Go client.
 fn refusal(refused: &Refused, missing: Missing, token: Option<&Secret>) -> StatusError {
     let secrets: Vec<&Secret> = token.into_iter().collect();
     let status = refused.status.as_u16();
-    let (mut code, text) = match serde_json::from_slice::<Failure>(&refused.body) {
-        Ok(Failure { error }) => {
-            let reason = error.errors.first().map(|item| item.reason.as_str());
-            let reason = message(reason.unwrap_or_default(), &secrets);
-            let said = message(&error.message, &secrets);
-            let text = if reason.is_empty() {
-                format!("googleapi: Error {status}: {said}")
-            } else {
-                format!("googleapi: Error {status}: {said}, {reason}")
-            };
-            (reason, text)
-        }
-        Err(_) => {
-            let body = String::from_utf8_lossy(&refused.body);
-            let said = message(&body, &secrets);
-            let text = format!("googleapi: got HTTP response code {status} with body: {said}");
-            (String::new(), text)
-        }
+    let (mut code, text) = if let Ok(failure) = serde_json::from_slice::<Failure>(&refused.body) {
+        let error = failure.error;
+        let reason = error.errors.first().map(|item| item.reason.as_str());
+        let reason = message(reason.unwrap_or_default(), &secrets);
+        let said = message(&error.message, &secrets);
+        let text = if reason.is_empty() {
+            format!("googleapi: Error {status}: {said}")
+        } else {
+            format!("googleapi: Error {status}: {said}, {reason}")
+        };
+        (reason, text)
+    } else {
+        let body = String::from_utf8_lossy(&refused.body);
+        let said = message(&body, &secrets);
+        let text = format!("googleapi: got HTTP response code {status} with body: {said}");
+        (String::new(), text)
     };
     if code.is_empty() {
         refused.status_text().clone_into(&mut code);
@@ -331,18 +341,18 @@ mod tests {
     fn urls_of_the_json_api() {
         let service = google(None);
         assert_eq!(
-            service.url(None, &[]).as_str(),
+            service.url(Target::Bucket, &[]).as_str(),
             "https://storage.googleapis.com/storage/v1/b/b?alt=json"
         );
         assert_eq!(
-            service.url(Some(None), &[("prefix", "a/")]).as_str(),
+            service.url(Target::Objects, &[("prefix", "a/")]).as_str(),
             "https://storage.googleapis.com/storage/v1/b/b/o?alt=json&prefix=a%2F"
         );
         let media = [("alt", "media"), ("ifGenerationMatch", "7")];
         for emulator in ["h:1", "http://h:1/", "http://h:1/storage/v1/"] {
             assert_eq!(
                 google(Some(emulator))
-                    .url(Some(Some("a b/ä")), &media)
+                    .url(Target::Object("a b/ä"), &media)
                     .as_str(),
                 "http://h:1/storage/v1/b/b/o/a%20b%2F%C3%A4?alt=media&ifGenerationMatch=7"
             );

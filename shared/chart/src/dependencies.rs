@@ -57,7 +57,7 @@ pub enum LocalDependencyError {
         /// Its repository.
         reference: String,
         /// Why.
-        source: LocalLoadError,
+        source: Box<LocalLoadError>,
     },
     /// The chart's version is not a semantic version.
     #[error(transparent)]
@@ -213,7 +213,7 @@ impl Dependency {
         let chart = chart.map_err(|source| LocalDependencyError::Load {
             path: shown(),
             reference: self.repository.clone(),
-            source,
+            source: source.into(),
         })?;
         let version = Version::parse(&chart.metadata.version);
         if constraint.check(&version.map_err(LocalDependencyError::Version)?) {

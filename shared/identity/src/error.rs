@@ -8,13 +8,13 @@ use flux_cloud::{aws, azure, gcp};
 pub enum CloudError {
     /// AWS.
     #[error(transparent)]
-    Aws(#[from] aws::Error),
+    Aws(Box<aws::Error>),
     /// Azure.
     #[error(transparent)]
-    Azure(#[from] azure::Error),
+    Azure(Box<azure::Error>),
     /// Google Cloud.
     #[error(transparent)]
-    Gcp(#[from] gcp::Error),
+    Gcp(Box<gcp::Error>),
     /// An annotation for provider `generic` has a value that it cannot have (RT-WID-031).
     #[error("invalid credential.auth.fluxcd.io/{name} annotation: '{value}'. {expected}")]
     Annotation {
@@ -37,6 +37,24 @@ pub enum CloudError {
     /// A cached value is of another kind: two keys are equal that must differ.
     #[error("the cached credential is of another kind")]
     Cached,
+}
+
+impl From<aws::Error> for CloudError {
+    fn from(error: aws::Error) -> Self {
+        Self::Aws(Box::new(error))
+    }
+}
+
+impl From<azure::Error> for CloudError {
+    fn from(error: azure::Error) -> Self {
+        Self::Azure(Box::new(error))
+    }
+}
+
+impl From<gcp::Error> for CloudError {
+    fn from(error: gcp::Error) -> Self {
+        Self::Gcp(Box::new(error))
+    }
 }
 
 /// Why an object has no credentials.

@@ -413,12 +413,11 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
         email: Option<&str>,
         token: &Secret,
     ) -> Result<Token, CloudError> {
-        let audience = match provider {
-            Some(audience) => audience.to_owned(),
-            None => {
-                let cluster = &self.identities.cluster;
-                cluster.exchange_audience(&self.cloud).await?
-            }
+        let audience = if let Some(audience) = provider {
+            audience.to_owned()
+        } else {
+            let cluster = &self.identities.cluster;
+            cluster.exchange_audience(&self.cloud).await?
         };
         let federation = gcp::Federation {
             audience: &audience,

@@ -68,8 +68,8 @@ impl Publisher {
     /// # Errors
     /// The state of the artifact is unknown. The status is unchanged.
     pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Held, InspectError> {
-        run.step(Action::ReconcileStorage);
         const DISAPPEARED: Held = Held::Missing("building artifact: disappeared from storage");
+        run.step(Action::ReconcileStorage);
         let Some(artifact) = run.status.artifact_mut().clone() else {
             return Ok(Held::Missing("building artifact"));
         };

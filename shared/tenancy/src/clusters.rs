@@ -271,13 +271,12 @@ impl Clusters {
         if let Some(user) = &user {
             config = impersonating(config, user)?;
         }
-        let client = match token {
-            Some(token) => factory.client_with_tokens(config, token)?,
+        let client = if let Some(token) = token {
+            factory.client_with_tokens(config, token)?
+        } else {
             // A command of the kubeconfig, if there may be one, runs while the client is made.
-            None => {
-                let making = tokio::task::spawn_blocking(move || factory.client(config));
-                making.await.map_err(|_| ActingError::Interrupted)??
-            }
+            let making = tokio::task::spawn_blocking(move || factory.client(config));
+            making.await.map_err(|_| ActingError::Interrupted)??
         };
         let cluster = Cluster::new(client, &self.field_manager);
         let mut known = known();

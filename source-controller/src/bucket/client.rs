@@ -246,7 +246,7 @@ fn of_azure_secret(
     }
     let fault = |fault: CredentialFault| StepError::Credential {
         secret: secret.name_any(),
-        fault,
+        fault: Box::new(fault),
     };
     if let Some(credential) = principal(secret).map_err(|error| fault(error.into()))? {
         let cloud = cloud(access)?;

@@ -50,7 +50,7 @@ pub(super) enum StepError {
     Credential {
         secret: String,
         #[source]
-        fault: CredentialFault,
+        fault: Box<CredentialFault>,
     },
     #[error(transparent)]
     Sas(SasError),

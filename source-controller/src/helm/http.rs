@@ -173,8 +173,8 @@ impl HttpRepository {
 
     fn is_own(&self, url: &str) -> bool {
         let origin = |text: &str| {
-            let url = reqwest::Url::parse(text).ok()?;
-            Some(url.origin()).filter(|origin| origin.is_tuple())
+            let origin = reqwest::Url::parse(text).ok()?.origin();
+            origin.is_tuple().then_some(origin)
         };
         let own = origin(&text(&self.url));
         own.is_some() && origin(url) == own

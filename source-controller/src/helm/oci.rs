@@ -58,7 +58,7 @@ pub(crate) enum VersionError {
         /// Quoted.
         url: String,
         #[source]
-        source: RegistryFault,
+        source: Box<RegistryFault>,
     },
     #[error(
         "could not get tags for {name}: unable to locate any tags in provided repository: {url}"
@@ -175,7 +175,7 @@ impl OciChart {
         let tags = tags.map_err(|source| VersionError::Tags {
             name: quoted(&self.name),
             url: quoted(&self.url),
-            source,
+            source: source.into(),
         })?;
         let versions = versions(&tags);
         if versions.is_empty() {
@@ -251,9 +251,10 @@ impl OciChart {
     ) -> Result<Result<Manifest, LayoutError>, RegistryFault> {
         let read = async |digest: &Digest| {
             let reference = self.client.repository().at(digest.clone());
-            within(self.timeout, &self.client, self.client.manifest(&reference)).await
+            let read = self.client.manifest(&reference);
+            Box::pin(within(self.timeout, &self.client, read)).await
         };
-        let content = read(digest).await?;
+        let content = Box::pin(read(digest)).await?;
         if !content.is_index() {
             return Ok(content.manifest().map_err(|_| LayoutError::Json));
         }
@@ -265,7 +266,7 @@ impl OciChart {
             if child.media_type != media_types::OCI_MANIFEST {
                 continue;
             }
-            let manifest = read(&child.digest).await?.manifest();
+            let manifest = Box::pin(read(&child.digest)).await?.manifest();
             charts.extend(manifest.ok().filter(|manifest| layer(manifest).is_ok()));
         }
         match (charts.pop(), charts.is_empty()) {

@@ -425,9 +425,12 @@ impl BuildError {
     /// Whether the chart needs more memory than there is, so that an earlier retry is pointless.
     fn is_too_large(&self) -> bool {
         let memory = match self {
-            Self::Pull(PullError::Download(DownloadFault::Http(DownloadError::Memory(
-                exhausted,
-            ))))
+            Self::Pull(
+                PullError::Download(DownloadFault::Http(DownloadError::Memory(exhausted)))
+                | PullError::Version(ExternalError::Index(indexes::LoadError::Index(
+                    flux_chart::index::IndexError::Memory(exhausted),
+                ))),
+            )
             | Self::Package(
                 PackError::Memory(exhausted)
                 | PackError::Downloaded(ArchiveFault::Memory(exhausted)),
@@ -435,10 +438,7 @@ impl BuildError {
             | Self::Values(ValuesError::Read {
                 source: SourceFault::Memory(exhausted),
                 ..
-            })
-            | Self::Pull(PullError::Version(ExternalError::Index(indexes::LoadError::Index(
-                flux_chart::index::IndexError::Memory(exhausted),
-            )))) => Some(exhausted),
+            }) => Some(exhausted),
             _ => None,
         };
         memory.is_some_and(Exhausted::is_too_large)

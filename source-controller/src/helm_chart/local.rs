@@ -245,7 +245,7 @@ fn values(wanted: &Wanted, files: &mut Files) -> Result<Option<MergedValues>, St
 fn load(wanted: &Wanted, files: &mut Files, path: &TreePath) -> Result<Chart, StepError> {
     let tree = files.load(path).map_err(|fault| match fault {
         SourceFault::Memory(exhausted) => PackError::Memory(exhausted).into(),
-        fault => StepError::ReadSource(fault),
+        fault @ SourceFault::Read(_) => StepError::ReadSource(fault),
     })?;
     let claim = wanted.budget.claim();
     if let Ok(archive) = tree.read(path) {

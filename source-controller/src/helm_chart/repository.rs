@@ -44,7 +44,7 @@ pub(super) enum Downloader {
     /// One that is read over HTTP.
     Http(Box<Http>),
     /// One in a registry.
-    Oci(OciRepository),
+    Oci(Box<OciRepository>),
 }
 
 /// A repository that is read over HTTP.
@@ -118,7 +118,7 @@ impl Repositories {
     ) -> Result<Downloader, StepError> {
         let namespace = object.namespace().unwrap_or_default();
         let is_oci = object.spec.type_ == Some(HelmRepositoryType::Oci);
-        let counted = Key::new(&namespace, &object.name_any());
+        let counted = Key::new(&namespace, object.name_any());
         self.open(object, &namespace, is_oci, artifact, counted)
             .await
     }
@@ -190,13 +190,13 @@ impl Repositories {
         }
         let host = String::from_utf8_lossy(&url.host).into_owned();
         let credentials = access.registry(object, &host, &self.identities).await?;
-        Ok(Downloader::Oci(OciRepository {
+        Ok(Downloader::Oci(Box::new(OciRepository {
             url,
             insecure: spec.insecure,
             credentials,
             tls: access.tls.unwrap_or_default(),
             timeout: timeout(spec),
-        }))
+        })))
     }
 
     /// The version of a chart that `wanted` selects. `full` is set if the cache of indexes has no room (SC-HREPO-039).
@@ -209,12 +209,11 @@ impl Repositories {
     ) -> Result<Found, FindError> {
         match downloader {
             Downloader::Http(http) => {
-                let index = match http.index.get() {
-                    Some(index) => index.clone(),
-                    None => {
-                        let index = Box::pin(self.index(http, folder, full)).await?;
-                        http.index.get_or_init(|| index).clone()
-                    }
+                let index = if let Some(index) = http.index.get() {
+                    index.clone()
+                } else {
+                    let index = Box::pin(self.index(http, folder, full)).await?;
+                    http.index.get_or_init(|| index).clone()
                 };
                 Ok(Found::Http(index.find(name, wanted)?.clone()))
             }

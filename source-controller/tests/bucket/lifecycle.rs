@@ -135,7 +135,8 @@ async fn a_new_revision_is_announced() -> Result {
         world.namespace.wait(BUCKET, "app", "is new", look),
         world.namespace.request_reconcile(BUCKET, "app")
     );
-    (last?, asked?);
+    last?;
+    asked?;
     let seen = seen.into_inner().unwrap_or_default();
     let announced = seen
         .iter()

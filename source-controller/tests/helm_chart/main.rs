@@ -16,6 +16,7 @@ use git_servers::{HttpGitServer, HttpGitServerBuilder};
 use kind_tests::controller::Settings;
 use kind_tests::{HELM_CHART, HELM_REPOSITORY, Result};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::support::World;
 
@@ -70,16 +71,17 @@ impl World {
         let mut names: Vec<_> = charts.iter().map(|(name, _)| name).collect();
         names.dedup();
         for name in names {
-            index += &format!("  {name}:\n");
+            let _ = writeln!(index, "  {name}:");
             for (_, version) in charts.iter().filter(|(own, _)| own == name) {
                 let file = format!("{name}-{version}.tgz");
                 std::fs::write(
                     self.git.root().join(&file),
                     packed(name, version, &[("values.yaml", "a: 1\n")]),
                 )?;
-                index += &format!(
-                    "  - {{name: {name}, version: {version}, urls: ['{file}'], digest: '{}'}}\n",
-                    "0".repeat(64)
+                let digest = "0".repeat(64);
+                let _ = writeln!(
+                    index,
+                    "  - {{name: {name}, version: {version}, urls: ['{file}'], digest: '{digest}'}}"
                 );
             }
         }

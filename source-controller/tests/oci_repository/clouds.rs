@@ -1,5 +1,7 @@
 //! Registries of clouds, and those that take the tokens of ServiceAccounts.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use clouds::ECR_PASSWORD;
 use git_servers::Proxy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -180,7 +182,7 @@ async fn an_annotated_account_is_itself_the_login() -> Result {
     let sent = || {
         let requests = world.registry.requests();
         let headers = requests.into_iter().filter_map(|made| made.authorization);
-        headers.last().unwrap_or_default()
+        headers.collect::<Vec<_>>().pop().unwrap_or_default()
     };
     // Without the annotation there is no login.
     account(namespace, "puller", json!({})).await?;

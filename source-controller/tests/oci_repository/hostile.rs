@@ -1,5 +1,7 @@
 //! Registries and ServiceAccounts that make a controller hold or ask for much.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, ServiceAccount};

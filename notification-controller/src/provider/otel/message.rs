@@ -18,7 +18,7 @@ impl Message {
     }
 
     /// A field with another message.
-    pub(super) fn message(&mut self, field: u64, message: Message) {
+    pub(super) fn message(&mut self, field: u64, message: &Message) {
         self.bytes(field, &message.0);
     }
 

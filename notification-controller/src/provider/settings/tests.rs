@@ -19,6 +19,7 @@ pub(crate) fn provider(kind: &str, spec: &Value) -> Provider {
 }
 
 /// A Secret with these entries.
+#[expect(clippy::unnecessary_wraps, reason = "it is a field of `Secrets`")]
 pub(crate) fn secret(entries: &[(&str, &[u8])]) -> Option<(String, Arc<v1::Secret>)> {
     let data = entries.iter().map(|(key, value)| {
         let value = k8s_openapi::ByteString(value.to_vec());

@@ -1,6 +1,7 @@
 //! Messages to chats.
 
 use super::*;
+use sha1::Digest as _;
 
 #[tokio::test]
 async fn slack_gets_a_message_with_an_attachment() {
@@ -282,7 +283,6 @@ async fn lark_and_matrix_get_plain_texts() {
 
     let sent = call("matrix", &spec, &[("token", b"t")], &event("info")).await;
     // NC-MATRIX-001, NC-MATRIX-002
-    use sha1::Digest as _;
     let id = hex::encode(sha1::Sha1::digest(event("info").to_json()));
     assert_eq!(sent.request.method, http::Method::PUT);
     assert_eq!(

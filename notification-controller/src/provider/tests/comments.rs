@@ -11,6 +11,20 @@ fn of_request(number: &str) -> Event {
     event
 }
 
+/// A code host, and its requests.
+struct Host {
+    kind: &'static str,
+    prefix: &'static str,
+    /// What is asked before anything is written.
+    before: &'static [&'static str],
+    own: Value,
+    author: fn(&str) -> Value,
+    list: &'static str,
+    create: &'static str,
+    update: &'static str,
+    authorization: (&'static str, &'static str),
+}
+
 #[tokio::test]
 async fn comments_are_written_once_and_then_replaced() {
     let token: [(&str, &[u8]); 1] = [("token", b"t")];
@@ -22,18 +36,6 @@ async fn comments_are_written_once_and_then_replaced() {
             revision()
         )
     };
-    struct Host {
-        kind: &'static str,
-        prefix: &'static str,
-        /// What is asked before anything is written.
-        before: &'static [&'static str],
-        own: Value,
-        author: fn(&str) -> Value,
-        list: &'static str,
-        create: &'static str,
-        update: &'static str,
-        authorization: (&'static str, &'static str),
-    }
     for host in [
         // NC-GITHUBPULLREQUESTCOMMENT-003, NC-GITHUBPULLREQUESTCOMMENT-004
         Host {

@@ -1,6 +1,7 @@
 //! Events of services that watch systems, and the event itself.
 
 use super::*;
+use sha2::Digest as _;
 
 #[tokio::test]
 async fn opsgenie_gets_an_alert_per_reason() {
@@ -9,7 +10,6 @@ async fn opsgenie_gets_an_alert_per_reason() {
     let sent = call("opsgenie", &spec, &token, &event("error")).await;
     // NC-OPSGENIE-001, NC-OPSGENIE-002, NC-OPSGENIE-003
     assert_eq!(header(&sent, "authorization"), "GenieKey key");
-    use sha2::Digest as _;
     let alias = hex::encode(sha2::Sha256::digest(
         "0c9c2e41-d2f9-4f9b/Kustomization/apps/web/ReconciliationSucceeded",
     ));

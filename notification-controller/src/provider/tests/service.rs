@@ -81,7 +81,7 @@ impl Service {
     /// Waits for a request that satisfies `wanted`, including past ones.
     pub(crate) async fn wait(&self, wanted: impl Fn(&Got) -> bool) -> Option<Got> {
         let mut count = self.count.clone();
-        let found = tokio::time::timeout(std::time::Duration::from_secs(120), async {
+        let found = tokio::time::timeout(std::time::Duration::from_mins(2), async {
             loop {
                 count.borrow_and_update();
                 if let Some(got) = self.got().into_iter().find(&wanted) {

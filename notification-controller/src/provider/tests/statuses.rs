@@ -282,7 +282,7 @@ async fn bitbucket_server_statuses_are_set_once() {
     for (answer, posts) in [
         (ok(&same), 0),
         (ok(&json!({})), 1),
-        (((404, vec![], String::new())), 1),
+        ((404, vec![], String::new()), 1),
     ] {
         let service = Service::start(vec![answer, (204, vec![], String::new())]).await;
         let address = format!("{}/scm/proj/repo.git", service.url);

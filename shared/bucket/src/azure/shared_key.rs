@@ -2,6 +2,7 @@
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,9 +53,9 @@ impl AccountKey {
             .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
             .collect();
         for (name, value) in own {
-            text.push_str(&format!("{name}:{}\n", value.trim()));
+            let _ = writeln!(text, "{name}:{}", value.trim());
         }
-        text.push_str(&format!("/{}{}", self.account, url.path()));
+        let _ = write!(text, "/{}{}", self.account, url.path());
         let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in url.query_pairs() {
             let values = query.entry(name.to_lowercase()).or_default();
@@ -62,7 +63,7 @@ impl AccountKey {
         }
         for (name, mut values) in query {
             values.sort();
-            text.push_str(&format!("\n{name}:{}", values.join(",")));
+            let _ = write!(text, "\n{name}:{}", values.join(","));
         }
         text
     }

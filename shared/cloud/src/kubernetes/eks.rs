@@ -170,11 +170,11 @@ mod tests {
         // RT-ACL-017, KC-REMOTE-014
         let credentials = Credentials {
             access_key_id: "AKID".into(),
-            secret_access_key: Secret::new("secret".to_owned()),
-            session_token: Some(Secret::new("session".to_owned())),
+            secret_access_key: Secret::new("secret"),
+            session_token: Some(Secret::new("session")),
             expires: None,
         };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(490_896);
         let token = eks_token(&credentials, &cluster(), now).unwrap();
         assert_eq!(token.expires, now + Duration::from_mins(15));
         let text = token.value.expose_text().into_owned();

@@ -32,7 +32,7 @@ struct Server {
 }
 
 impl Server {
-    fn set(&self, namespace: &str, name: &str, annotations: Value) {
+    fn set(&self, namespace: &str, name: &str, annotations: &Value) {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}");
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": name, "namespace": namespace, "annotations": annotations}});
@@ -170,7 +170,7 @@ async fn each_input_of_an_exchange_has_credentials_of_its_own() {
     let world = World::start("");
     let role = json!({"eks.amazonaws.com/role-arn": ROLE});
     for (namespace, name) in [("apps", "puller"), ("apps", "other"), ("team", "puller")] {
-        world.server.set(namespace, name, role.clone());
+        world.server.set(namespace, name, &role);
         let subject = format!("system:serviceaccount:{namespace}:{name}");
         world.clouds.trust(ROLE, aws::AUDIENCE, &subject);
     }
@@ -258,7 +258,7 @@ async fn objects_act_as_their_account_as_the_default_one_or_as_the_controller() 
         "failed to get service account 'apps/named': serviceaccounts \"named\" not found"
     );
     let role = json!({"eks.amazonaws.com/role-arn": ROLE});
-    locked.server.set("apps", "tenant", role);
+    locked.server.set("apps", "tenant", &role);
     locked
         .clouds
         .trust(ROLE, aws::AUDIENCE, "system:serviceaccount:apps:tenant");
@@ -309,7 +309,7 @@ async fn googles_audience_is_of_the_annotation_or_of_the_cluster() {
         json!({"iam.gke.io/gcp-service-account": email}),
         json!({}),
     ] {
-        world.server.set("apps", "puller", annotations);
+        world.server.set("apps", "puller", &annotations);
         let token = identity.gcp_token().await.unwrap();
         assert_eq!(identity.gcp_token().await.unwrap(), token);
         tokens.push(token.value.expose_text().into_owned());
@@ -325,7 +325,7 @@ async fn googles_audience_is_of_the_annotation_or_of_the_cluster() {
     world.server.set(
         "apps",
         "puller",
-        json!({"gcp.auth.fluxcd.io/workload-identity-provider": "x"}),
+        &json!({"gcp.auth.fluxcd.io/workload-identity-provider": "x"}),
     );
     let refused = identity.gcp_token().await.unwrap_err();
     assert!(matches!(refused, IdentityError::Audience(_)));
@@ -337,7 +337,7 @@ async fn googles_audience_is_of_the_annotation_or_of_the_cluster() {
 #[tokio::test]
 async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
     let world = World::start("");
-    world.server.set("apps", "puller", json!({}));
+    world.server.set("apps", "puller", &json!({}));
     let object = object("apps");
     let identity = world
         .identities
@@ -375,7 +375,7 @@ async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
 
     // The login of a registry is the token, for the host.
     let generic = json!({"credential.auth.fluxcd.io/provider": "kubernetes"});
-    world.server.set("apps", "puller", generic);
+    world.server.set("apps", "puller", &generic);
     let login = identity.registry_login(Provider::Generic, "registry.example.com:5000");
     let login = login.await.unwrap().unwrap();
     let bearer = login.bearer.unwrap();
@@ -384,7 +384,7 @@ async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
         ["registry.example.com:5000"]
     );
     let user = json!({"credential.auth.fluxcd.io/provider": "kubernetes", "credential.auth.fluxcd.io/username": "flux"});
-    world.server.set("apps", "puller", user);
+    world.server.set("apps", "puller", &user);
     let login = identity.registry_login(Provider::Generic, "registry.example.com:5000");
     let login = login.await.unwrap().unwrap();
     assert_eq!((login.username.as_str(), login.bearer), ("flux", None));

@@ -110,7 +110,7 @@ fn every_failure_has_the_expected_outcome() {
         (
             StepError::Credential {
                 secret: "name".to_owned(),
-                fault: flux_cloud::azure::Error::InvalidAuthority.into(),
+                fault: Box::new(flux_cloud::azure::Error::InvalidAuthority.into()),
             },
             "AuthenticationFailed",
             BACK_OFF,
@@ -121,7 +121,9 @@ fn every_failure_has_the_expected_outcome() {
         (
             StepError::Credential {
                 secret: "name".to_owned(),
-                fault: CredentialFault::Account(flux_bucket::Error::Settings("x".to_owned())),
+                fault: Box::new(CredentialFault::Account(flux_bucket::Error::Settings(
+                    "x".to_owned(),
+                ))),
             },
             "AuthenticationFailed",
             BACK_OFF,
