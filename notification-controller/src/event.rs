@@ -214,12 +214,12 @@ impl Event {
         out
     }
 
-    /// The time in RFC 3339; Go's zero time if there is none.
+    /// The time in RFC 3339; Go's zero time where it is absent.
     pub(crate) fn time(&self) -> String {
         rfc3339(self.seconds())
     }
 
-    /// The time in seconds since 1970; Go's zero time if there is none.
+    /// The time in seconds since 1970; Go's zero time where it is absent.
     pub(crate) fn seconds(&self) -> i64 {
         self.timestamp.unwrap_or(YEAR_ONE)
     }

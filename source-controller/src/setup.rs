@@ -113,21 +113,6 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         manager.environment(),
     ));
 
-    let buckets = Buckets {
-        publisher: publisher.clone(),
-        secrets: secrets.clone(),
-        identities: identities.clone(),
-        budget: manager.budget.clone(),
-        work: work.clone(),
-        kept: Kept::new(&manager.budget),
-    };
-    manager.add(Controller::new(
-        buckets,
-        bucket::SETTINGS,
-        Cache::<Bucket>::default(),
-        manager.environment(),
-    ));
-
     let reconciler = OCIRepositories {
         publisher,
         secrets,

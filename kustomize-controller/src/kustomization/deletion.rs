@@ -17,11 +17,10 @@ use flux_runtime::run::Cancel;
 use flux_runtime::{Action, Run};
 use flux_tenancy::{ActingError, Clusters, Tenant};
 
-use super::owner;
 use super::plan::{Timings, event_metadata, tenant};
 use super::policy::Policy;
 use super::reason::KustomizationReason;
-use super::variables;
+use super::{owner, variables};
 
 /// Why the objects could not be deleted.
 #[derive(Debug, thiserror::Error)]

@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-/// Accepts connections over TLS; those that are none are dropped.
+/// Accepts connections over TLS; others are dropped.
 struct Tls {
     tcp: tokio::net::TcpListener,
     acceptor: tokio_rustls::TlsAcceptor,

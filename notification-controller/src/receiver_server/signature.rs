@@ -7,7 +7,7 @@ use sha2::{Sha256, Sha512};
 /// Why a signature is not accepted. Shown in the log only.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SignatureError {
-    /// There is none.
+    /// It is absent.
     #[error("missing signature")]
     Missing,
     /// It has no `=`.

@@ -63,8 +63,8 @@ async fn an_event_of_a_controller_reaches_the_service_of_an_alert() -> Result {
         "env": "prod",
     });
     ensure!(body["metadata"] == metadata, "{body}");
-    // NC-EVT-066: the body of a controller of 2.9 has no action
-    ensure!(body["action"] == "", "{body}");
+    // NC-EVT-066: the step that the source told of
+    ensure!(body["action"] == "ReconcileArtifact", "{body}");
     Ok(())
 }
 

@@ -425,7 +425,7 @@ impl<'e> Machine<'e> {
     }
 }
 
-/// The name of a function with the namespace that its target may be, and the target if it is none.
+/// The name of a function with the namespace that its target may be, and the target if it is not a namespace.
 pub(crate) fn resolved<'e>(target: Option<&'e Expr>, name: &str) -> (String, Option<&'e Expr>) {
     let plain = name.strip_prefix('.').unwrap_or(name);
     if let Some(space) = target.and_then(Expr::qualified_name) {

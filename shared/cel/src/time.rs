@@ -190,7 +190,7 @@ pub(crate) fn duration_part(function: &str, nanoseconds: i64) -> Value {
     })
 }
 
-/// Reads a span of time as Go does; `None` if the text is none.
+/// Reads a span of time as Go does; `None` if the text is not one.
 pub(crate) fn parse_duration(text: &Arc<str>) -> Option<i64> {
     flux_golang::time::parse_duration(text.as_bytes()).ok()
 }

@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         self.element(tag).map(|element| element.content)
     }
 
-    /// The content of the next element, or `None` inside if it has another tag or there is none; an outer `None`
+    /// The content of the next element, or `None` inside if it has another tag or is absent; an outer `None`
     /// if it is malformed.
     #[allow(clippy::option_option)] // absent and malformed are different answers
     pub fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {

@@ -21,6 +21,13 @@ pub enum Proxy {
     Url(ProxyUrl),
 }
 
+impl Proxy {
+    /// Whether requests carry credentials for a proxy that an object names: what such a proxy answers may repeat them.
+    pub fn has_credentials(&self) -> bool {
+        matches!(self, Self::Url(url) if url.username.is_some())
+    }
+}
+
 impl From<ProxyUrl> for Proxy {
     fn from(url: ProxyUrl) -> Self {
         Self::Url(url)

@@ -110,6 +110,10 @@ impl Client {
         &self.options.credentials
     }
 
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.options.proxy
+    }
+
     pub(crate) fn claim(&self) -> &Claim {
         &self.options.claim
     }

@@ -48,8 +48,8 @@ impl ListError {
     }
 }
 
-/// Passes each element of the list in `field` of the JSON object `json` to `each`. Without the field, or with `null` in its
-/// place, there is none.
+/// Passes each element of the list in `field` of the JSON object `json` to `each`. Nothing is passed without the field, or with
+/// `null` in its place.
 ///
 /// # Errors
 /// [`ListError`]; that of `each` ends the list.

@@ -385,13 +385,18 @@ impl Client {
         Error::Status(Box::new(error))
     }
 
-    /// Whether a response is the registry's own. Where another server was asked, the registry chose it, and may have chosen
+    /// Whether a response is the registry's own, to a request whose every part may be shown. Where another server was asked, the registry chose it, and may have chosen
     /// one that its client can reach and it cannot: what that server says is for neither.
     fn is_own(&self, response: &Response) -> bool {
         let url = response.url();
         let registry = format!("{}://{}/", url.scheme(), self.repository().registry());
         let same = |own: Url| own.host() == url.host() && own.port() == url.port();
-        response.extensions().get::<Redirected>().is_none() && Url::parse(&registry).is_ok_and(same)
+        let by_proxy = url.scheme() == "http" && self.proxy().has_credentials();
+        // The query of a further page is the registry's, and a body may repeat it.
+        let asked = |name: &str| matches!(name, "n" | "last");
+        let followed = url.query_pairs().any(|(name, _)| !asked(&name));
+        let redirected = response.extensions().get::<Redirected>().is_some();
+        !redirected && !by_proxy && !followed && Url::parse(&registry).is_ok_and(same)
     }
 }
 

@@ -112,7 +112,7 @@ pub enum Start {
     /// (SC-PROC-059, SC-PROC-060, IR-REPO-048).
     ByFrame,
     /// The reconciler, by [`Run::progress`](crate::Run::progress), when its checks are done (KC-PROC-066, HC-ACT-008). Ready
-    /// stays unchanged until then, and after unless [`Run::unready`](crate::Run::unready) is called.
+    /// stays unchanged until then, and after unless [`Run::set_ready_unknown`](crate::Run::set_ready_unknown) is called.
     ByReconciler,
 }
 

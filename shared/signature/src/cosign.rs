@@ -1,7 +1,7 @@
 //! Signatures by cosign: with keys or keyless, in the older layout or as Sigstore bundles (SC-VER-030 to SC-VER-043).
 //!
-//! The caller looks for bundles among the referrers of the artifact first, and for the image at [`signature_tag`] if there
-//! are none (SC-VER-037):
+//! The caller looks for bundles among the referrers of the artifact first, and without any for the image at
+//! [`signature_tag`] (SC-VER-037):
 //!
 //! ```
 //! use flux_signature::cosign::{Candidate, Error, Verifier};
@@ -286,7 +286,7 @@ impl Verifier {
     }
 }
 
-/// Whether the certificate is of one of the identities, or there are none. Returns its issuer and its names.
+/// Whether the certificate is of one of the identities, or no identity is asked for. Returns its issuer and its names.
 fn check_identity(
     identities: &[Identity],
     certificate: &Certificate,

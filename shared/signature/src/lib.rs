@@ -14,7 +14,7 @@
 //! .unwrap();
 //! let verifier = Verifier::keyless(TrustedRoot::public_good(), vec![identity]);
 //!
-//! // What its registry has: the caller fetches bundles, and the older layout if there are none.
+//! // What its registry has: the caller fetches bundles, and without any the older layout.
 //! let digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 //! let found = Candidate::Bundles(&[]);
 //! let now = jiff::Timestamp::UNIX_EPOCH;

@@ -88,7 +88,7 @@ fn typed(plain: Vec<u8>, kind: &[u8]) -> Result<Value, ValueError> {
     })
 }
 
-/// A decimal number as SOPS writes it, or one of Go's words for what is none.
+/// A decimal number as SOPS writes it, or one of Go's words for what is not a number.
 fn float(text: &str) -> Option<f64> {
     let unsigned = text.trim_start_matches(['+', '-']);
     let known = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::age::{self, ImportError};
-use crate::gcm;
 use crate::metadata::Metadata;
-use crate::openpgp;
-use crate::report;
 use crate::shamir::{self, ShareError};
+use crate::{gcm, openpgp, report};
 
 /// A key that a file names, with the data key (or a share of it) as encrypted for that key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +156,7 @@ impl Keyring {
     /// Adds age identities, one per line; empty lines and comments are skipped (KC-SOPS-033).
     ///
     /// # Errors
-    /// A line is none. Nothing is added then.
+    /// A line is not one. Nothing is added then.
     pub fn add_age(&mut self, text: &str) -> Result<(), ImportError> {
         self.age.extend(age::parse_lines(text)?);
         Ok(())
@@ -167,7 +165,7 @@ impl Keyring {
     /// Adds age identities of which several may be on a line (KC-SOPS-034).
     ///
     /// # Errors
-    /// A word is none. Nothing is added then.
+    /// A word is not one. Nothing is added then.
     pub fn add_age_words(&mut self, text: &str) -> Result<(), ImportError> {
         self.age.extend(age::parse_words(text)?);
         Ok(())
@@ -185,7 +183,7 @@ impl Keyring {
     /// Adds OpenPGP keys, armored or not (KC-SOPS-036).
     ///
     /// # Errors
-    /// There is none that can be read.
+    /// No key can be read.
     pub fn add_openpgp(&mut self, keys: &[u8]) -> Result<(), openpgp::ImportError> {
         self.openpgp.add(keys)
     }
@@ -237,7 +235,7 @@ impl fmt::Debug for DataKey {
     }
 }
 
-/// What key services have said so far: a share of the data key, or why there is none. The text is shown to users.
+/// What key services have said so far: a share of the data key, or why it is absent. The text is shown to users.
 pub type Answers = BTreeMap<MasterKey, Result<DataKey, String>>;
 
 /// How the search for a data key goes on.

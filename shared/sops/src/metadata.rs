@@ -15,7 +15,7 @@ use crate::value::{Branch, Key, Time, Value};
 /// Why the metadata of a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    /// There is none.
+    /// It is absent.
     #[error("sops metadata not found")]
     NotFound,
     /// There are two.

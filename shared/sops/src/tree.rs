@@ -25,7 +25,7 @@ pub(crate) enum Rule {
     EncryptedComment(Pattern),
 }
 
-/// An expression; one that is none matches nothing, as upstream ignores the error.
+/// An expression; an invalid one matches nothing, as upstream ignores the error.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern(Option<Regex>);
 

@@ -116,8 +116,6 @@ impl Case {
 
 #[test]
 fn files_of_every_format_key_and_rule_decrypt_as_by_sops() {
-    // KC-SOPS-022, KC-SOPS-023, KC-SOPS-024
-    // KC-SOPS-026, KC-SOPS-029, KC-SOPS-030
     let mut wrong = Vec::new();
     for case in cases().into_iter().filter(|case| !case.plain.is_empty()) {
         if case.key == "service" && case.data_key.is_none() {
@@ -125,11 +123,13 @@ fn files_of_every_format_key_and_rule_decrypt_as_by_sops() {
         }
         let file = SopsFile::read(&case.file, case.format).unwrap();
         let key = case.data_key();
+        // KC-SOPS-022, KC-SOPS-023, KC-SOPS-024
         if let Err(error) = file.clone().decrypt(&key, Mac::Checked) {
             wrong.push(format!("{}: {error}", case.name));
         }
         let plain = file.decrypt(&key, Mac::Ignored).unwrap();
         for (output, expected) in &case.plain {
+            // KC-SOPS-026, KC-SOPS-029, KC-SOPS-030
             let found = plain.write(format(output));
             if found.as_ref().ok() != expected.as_ref() {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

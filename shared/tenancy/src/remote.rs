@@ -27,7 +27,7 @@ const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// The provider is none of the known ones.
+    /// The provider is not known.
     #[error("provider '{0}' not implemented")]
     Provider(String),
     /// The address is missing.

@@ -21,7 +21,7 @@ use tokio::sync::Mutex as AsyncMutex;
 /// The part of the memory budget that tables may take: one of so many.
 const PART: u64 = 8;
 
-/// The path and digest of a stored index. The path is part of it, so that nobody reads a table of another namespace by the
+/// The path and digest of a stored index. The path is part of it, so that no object reads a table of another namespace by the
 /// digest alone.
 type Id = (String, String);
 

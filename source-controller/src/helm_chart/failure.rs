@@ -476,7 +476,7 @@ impl BuildError {
 }
 
 impl StepError {
-    /// The error of a build from a HelmRepository: one of its authentication is none of the build (SC-HCHART-028).
+    /// The error of a build from a HelmRepository: one of its authentication is not about the build (SC-HCHART-028).
     pub(super) fn of_repository(self) -> Self {
         match self {
             Self::Build(error) if error.is_authentication() => Self::Authentication(error),

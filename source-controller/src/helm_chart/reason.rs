@@ -45,7 +45,7 @@ flux_runtime::reasons! {
         SourceUnavailable,
         /// The URL of the repository cannot be used.
         URLInvalid,
-        /// A failure that is none of the build itself.
+        /// A failure that is not about the build itself.
         Unknown,
         /// The kind of the source has no charts.
         UnsupportedSourceKind,

@@ -98,7 +98,7 @@ async fn acr_exchanges_the_token_of_the_account() -> Result {
     Ok(())
 }
 
-// RT-WID-015 to RT-WID-018
+// RT-WID-015, RT-WID-017, RT-WID-018
 #[tokio::test]
 async fn google_is_asked_as_the_cluster_or_as_a_provider() -> Result {
     let cloud = CloudSettings::start()?;

@@ -526,7 +526,8 @@ const SPECS: &[Case] = &[
         name: "decryption",
         files: &[(
             "a.yaml",
-            "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {a: MARKa}}",
+            "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {a: 'ENC[AES256_GCM,data:MARKa,iv:MARKb,tag:MARKc,type:str]'}, \
+             sops: {age: [{recipient: age1x, enc: MARKd}], lastmodified: '2026-01-01T00:00:00Z', mac: MARKe, version: 3.9.0}}",
         )],
         spec: &["decryption: {provider: sops, secretRef: {name: variables}}"],
         reason: BUILD,

@@ -23,7 +23,7 @@ struct Nats {
 }
 
 impl Nats {
-    /// Starts a server with these lines of configuration; `None` if there is none on this machine.
+    /// Starts a server with these lines of configuration; `None` where it is not installed.
     async fn start(name: &str, config: &str) -> Option<Self> {
         let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"]
             .into_iter()

@@ -57,7 +57,7 @@ async fn alertmanager_gets_labels_without_times() {
         "reportingcontroller": "kustomize-controller",
         "revision": revision(),
     });
-    // NC-ALERTMANAGER-001 to NC-ALERTMANAGER-005: NC-ALERTMANAGER-002, NC-ALERTMANAGER-003, NC-ALERTMANAGER-005
+    // NC-ALERTMANAGER-002, NC-ALERTMANAGER-003, NC-ALERTMANAGER-005
     assert_eq!(
         body(&sent),
         json!([{
@@ -373,7 +373,7 @@ struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts one; `None` if there is none on this machine.
+    /// Starts one; `None` where it is not installed.
     async fn start(client: &reqwest::Client) -> Option<Self> {
         let program = "/usr/bin/prometheus-alertmanager";
         if !std::fs::exists(program).unwrap_or_default() {

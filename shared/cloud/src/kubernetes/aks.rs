@@ -31,7 +31,7 @@ pub type Canonical<'r> = &'r (dyn Fn(&str) -> Option<String> + Sync);
 /// are compared; `read` reads a kubeconfig.
 ///
 /// # Errors
-/// The name is none of a cluster, it has no kubeconfig with the address, or Azure refuses or cannot be reached.
+/// The name is not that of a cluster, it has no kubeconfig with the address, or Azure refuses or cannot be reached.
 pub async fn describe_aks(
     client: &CloudClient,
     token: &Token,

@@ -37,7 +37,7 @@ impl EksCluster {
     /// Reads an ARN.
     ///
     /// # Errors
-    /// It is none of a cluster.
+    /// It is not that of a cluster.
     pub fn parse(arn: &str) -> Result<Self, ClusterError> {
         let found = ARN.as_ref().and_then(|pattern| pattern.captures(arn));
         let part = |index| Some(found.as_ref()?.get(index)?.as_str().to_owned());

@@ -13,7 +13,7 @@ const PATTERN: &str = "^projects/[^/]{1,200}/locations/[^/]{1,200}/clusters/[^/]
 /// Where a cluster is (RT-ACL-019).
 ///
 /// # Errors
-/// The name is none of a cluster, or GKE refuses or cannot be reached.
+/// The name is not that of a cluster, or GKE refuses or cannot be reached.
 pub async fn describe_gke(
     client: &CloudClient,
     token: &Token,

@@ -99,7 +99,7 @@ impl CustomRules {
         }
     }
 
-    /// The status of an object by the expressions for its kind, or else for its group; `None` if there are none.
+    /// The status of an object by the expressions for its kind, or else for its group; `None` without expressions.
     ///
     /// # Errors
     /// An expression has no value, or one that is no boolean.

@@ -283,7 +283,7 @@ async fn objects_act_as_their_account_as_the_default_one_or_as_the_controller() 
     assert_eq!(locked.clouds.requests().len(), 1);
 }
 
-// RT-WID-015 to RT-WID-017, RT-WID-032
+// RT-WID-015, RT-WID-016, RT-WID-032
 #[tokio::test]
 async fn googles_audience_is_of_the_annotation_or_of_the_cluster() {
     let world = World::start("");

@@ -124,7 +124,7 @@ impl Policy {
     /// `skip` or `custom`.
     ///
     /// # Errors
-    /// There is none, or the reference has no digest.
+    /// No policy applies, or the reference has no digest.
     pub fn applicable(&self, reference: &str) -> Result<(&str, &str), PolicyError> {
         let statement = self.statement(reference)?;
         Ok((&statement.name, statement.level_name()))

@@ -25,7 +25,7 @@ pub struct Request {
     pub timeout: u32,
 }
 
-/// What the network said: the body of a response with status 200, or why there is none.
+/// What the network said: the body of a response with status 200, or why it is absent.
 pub type Responses = BTreeMap<Request, Result<Vec<u8>, String>>;
 
 /// The responses that are known, and the requests for others.

@@ -493,7 +493,7 @@ fn open(signature: &Signature) -> Result<Envelope, String> {
     Ok(envelope)
 }
 
-/// A signature that needs a plugin cannot be verified: there are none.
+/// A signature that needs a plugin cannot be verified: plugins do not exist here.
 fn check_plugin(envelope: &Envelope) -> Result<(), String> {
     let named = |name: &str| envelope.attributes.iter().find(|one| one.name == name);
     let Some(plugin) = named(PLUGIN) else {

@@ -252,7 +252,7 @@ fn builds() -> Vec<Row> {
     ]
 }
 
-/// The errors of the step of the build that are none of the build: the reason of their condition is another one.
+/// The errors of the step of the build that are not about the build itself: the reason of their condition is another one.
 fn others() -> Vec<Row> {
     let unknown = "Unknown";
     vec![
