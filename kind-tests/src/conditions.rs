@@ -131,9 +131,8 @@ const OF_BUCKETS: [&str; 7] = [
 ];
 
 /// The reasons of Receivers.
-const OF_RECEIVERS: [&str; 5] = [
+const OF_RECEIVERS: [&str; 4] = [
     "InvalidCELExpression",
-    "Progressing",
     "Succeeded",
     "TokenNotFound",
     "ValidationFailed",
@@ -221,7 +220,9 @@ fn rules(kind: &str) -> Option<Rules> {
         // NC-RECV-037
         "Receiver" => Some(Rules {
             types: &["Ready", "Reconciling", "Stalled"],
-            is_reason: |reason| FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason),
+            is_reason: |reason| {
+                reason == "Progressing" || FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason)
+            },
         }),
         _ => None,
     }

@@ -347,8 +347,14 @@ async fn watches_have_the_configured_scope() -> Result {
             .flag("--kube-api-burst=1");
         let controller = Controller::start("source-controller", &namespace, settings).await?;
         let prefix = prefix.replace("NAMESPACE", namespace.name());
-        let paths = ["gitrepositories", "helmrepositories", "ocirepositories"]
-            .map(|kind| format!("/apis/source.toolkit.fluxcd.io/v1{prefix}/{kind}?"));
+        let kinds = [
+            "buckets",
+            "gitrepositories",
+            "helmcharts",
+            "helmrepositories",
+            "ocirepositories",
+        ];
+        let paths = kinds.map(|kind| format!("/apis/source.toolkit.fluxcd.io/v1{prefix}/{kind}?"));
         let watched = async {
             loop {
                 let requests = counter.requests()?;
