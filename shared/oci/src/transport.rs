@@ -393,7 +393,7 @@ impl Client {
         let same = |own: Url| own.host() == url.host() && own.port() == url.port();
         let by_proxy = url.scheme() == "http" && self.proxy().has_credentials();
         // The query of a further page is the registry's, and a body may repeat it.
-        let asked = |name: &str| matches!(name, "n" | "last");
+        let asked = |name: &str| matches!(name, "n" | "last" | "scope" | "service");
         let followed = url.query_pairs().any(|(name, _)| !asked(&name));
         let redirected = response.extensions().get::<Redirected>().is_some();
         !redirected && !by_proxy && !followed && Url::parse(&registry).is_ok_and(same)
