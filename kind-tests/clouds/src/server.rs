@@ -1,20 +1,15 @@
 //! The server that all services share.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use git_servers::{Authority, Proxy};
+use git_servers::{Authority, Listening, Proxy, Serving};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio_rustls::TlsAcceptor;
 
 use crate::{aws, azure, google, metadata};
 
@@ -154,8 +149,7 @@ pub struct Clouds {
     secure: SocketAddr,
     proxy: Proxy,
     state: Arc<Mutex<State>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _serving: [Serving; 2],
 }
 
 impl Clouds {
@@ -165,47 +159,29 @@ impl Clouds {
     /// If they cannot be started.
     pub fn start() -> Self {
         let authority = Authority::new();
-        let acceptor = authority.issue(&HOSTS).acceptor(None);
         let state = Arc::new(Mutex::new(State {
             life: Duration::from_hours(1),
             ..State::default()
         }));
-        let bind = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
-            listener
-                .set_nonblocking(true)
-                .expect("non-blocking listener");
-            let address = listener.local_addr().expect("local address");
-            (listener, address)
-        };
-        let ((plain, metadata), (tls, secure)) = (bind(), bind());
+        let plain = Listening::new(None, None);
+        let tls = Listening::new(Some(&authority.issue(&HOSTS)), None);
+        let (metadata, secure) = (plain.address(), tls.address());
         let proxy = Proxy::http(None);
         for host in HOSTS {
             proxy.resolve(&format!("{host}:443"), secure);
         }
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shared = Arc::clone(&state);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("start a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(plain, None, Arc::clone(&shared)) => {}
-                    () = accept(tls, Some(acceptor), Arc::clone(&shared)) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
+        let serve = |listening: Listening| {
+            let state = Arc::clone(&state);
+            listening.serve(move |request| respond(Arc::clone(&state), request))
+        };
+        let serving = [serve(plain), serve(tls)];
         Self {
             authority,
             metadata,
             secure,
             proxy,
             state,
-            stop: Some(stop),
-            thread: Some(thread),
+            _serving: serving,
         }
     }
 
@@ -290,48 +266,10 @@ impl Clouds {
     }
 }
 
-impl Drop for Clouds {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    acceptor: Option<TlsAcceptor>,
+async fn respond(
     state: Arc<Mutex<State>>,
-) {
-    let listener = TcpListener::from_std(listener).expect("listen");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(respond(&state, request).await) }
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            // A client may close its connection at any time.
-            match acceptor {
-                None => {
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                }
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn respond(state: &Mutex<State>, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+    request: hyper::Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body
         .collect()

@@ -1,19 +1,17 @@
 //! A server in front of an object store: TLS, failures, a record of the requests. Without a store behind it, it answers alone.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use git_servers::{Authority, Pair};
+use git_servers::{Authority, Listening, Pair, Serving};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// Answers a request in place of the store.
@@ -113,42 +111,21 @@ impl FrontBuilder {
     /// # Panics
     /// If it cannot be started.
     pub fn start(self) -> Front {
-        let acceptor = self
-            .tls
-            .as_ref()
-            .map(|pair| pair.acceptor(self.client_authority.as_deref()));
-        let scheme = if acceptor.is_some() { "https" } else { "http" };
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
-        listener
-            .set_nonblocking(true)
-            .expect("non-blocking listener");
-        let address = listener.local_addr().expect("local address");
+        let listening = Listening::new(self.tls.as_ref(), self.client_authority.as_deref());
+        let (address, scheme) = (listening.address(), listening.scheme());
         let shared = Arc::new(Shared {
             backend: self.backend,
             answering: self.answering,
             mangle: self.mangle,
             requests: Mutex::default(),
         });
-        let (stop, stopped) = oneshot::channel::<()>();
         let state = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("start a runtime");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = accept(listener, acceptor, state) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
+        let serving = listening.serve(move |request| Arc::clone(&state).answer(request));
         Front {
             address,
             scheme,
             shared,
-            stop: Some(stop),
-            thread: Some(thread),
+            _serving: serving,
         }
     }
 }
@@ -158,8 +135,7 @@ pub struct Front {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _serving: Serving,
 }
 
 impl Front {
@@ -216,15 +192,6 @@ impl Front {
     }
 }
 
-impl Drop for Front {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 struct Shared {
     backend: Option<SocketAddr>,
     answering: Option<Answering>,
@@ -232,40 +199,8 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
 }
 
-async fn accept(
-    listener: std::net::TcpListener,
-    acceptor: Option<tokio_rustls::TlsAcceptor>,
-    shared: Arc<Shared>,
-) {
-    let listener = TcpListener::from_std(listener).expect("listen");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(shared.answer(request).await) }
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            // A client may close its connection at any time.
-            match acceptor {
-                None => {
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                }
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                    }
-                }
-            }
-        });
-    }
-}
-
 impl Shared {
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: hyper::Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let body = body.collect().await;
         let body = body.map(http_body_util::Collected::to_bytes);
