@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The largest body of a request (NC-PROC-040).
 pub(crate) const MAX_BODY: usize = 3 << 20;
+/// The bytes behind that limit that are read so that a client sees the answer.
+const DRAINED: usize = 256 << 10;
 /// The largest head of a request (NC-PROC-042).
 const MAX_HEAD: usize = 256 << 10;
 const MAX_HEADERS: usize = 4096;
@@ -98,6 +100,8 @@ impl Body {
         let announced = self.incoming.size_hint().exact();
         let size = announced.map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(usize::MAX));
         if size > MAX_BODY {
+            // A client reads the answer once it has sent its request; if the connection were closed before, it would not.
+            let _ = timeout(BODY_TIMEOUT, discard(self.incoming)).await;
             return failed(StatusCode::PAYLOAD_TOO_LARGE, too_large);
         }
         let wanted = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
@@ -122,6 +126,17 @@ impl Body {
             Ok(Err(_)) => failed(StatusCode::BAD_REQUEST, "unexpected EOF"),
             Err(_) => failed(StatusCode::BAD_REQUEST, "i/o timeout"),
         }
+    }
+}
+
+/// Reads a body that is too large and drops it, as far as Go's server does: up to the limit, and 256 KiB behind it.
+async fn discard(mut body: Incoming) {
+    let mut left = MAX_BODY + DRAINED;
+    while left > 0 {
+        let Some(Ok(frame)) = body.frame().await else {
+            return;
+        };
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 
