@@ -266,7 +266,7 @@ impl Walker<'_> {
     /// Walks the fields of a mapping that is both target and patch.
     fn own_fields(&mut self, node: &mut Node, known: Option<TypeId>) -> Result<()> {
         for name in names([&*node]) {
-            refuse_empty_name(&name, node)?;
+            refuse_empty_name(&name, node, true)?;
             let known = self.field_type(
                 known,
                 &name,
@@ -294,7 +294,10 @@ impl Walker<'_> {
             None => names([&*target]),
         };
         for name in all {
-            refuse_empty_name(&name, target)?;
+            let own = patch
+                .as_deref()
+                .is_none_or(|patch| patch.get(&name).is_none());
+            refuse_empty_name(&name, target, own)?;
             let known = {
                 let patch = patch.as_deref();
                 self.field_type(
@@ -383,9 +386,14 @@ impl Walker<'_> {
     }
 }
 
-/// kyaml sets a field with an empty name as if the mapping were a scalar, which fails.
-fn refuse_empty_name(name: &str, map: &Node) -> Result<()> {
+/// kyaml sets a field with an empty name as if the mapping were a scalar, which fails; the error shows the mapping, whose own value may have been quoted by then.
+fn refuse_empty_name(name: &str, map: &mut Node, own: bool) -> Result<()> {
     if name.is_empty() {
+        if own {
+            map.get_mut(name)
+                .into_iter()
+                .for_each(node::quote_non_string);
+        }
         node::expect(map, Kind::Scalar)?;
     }
     Ok(())
