@@ -16,7 +16,11 @@ use kind_tests::{Cluster, Doing, Namespace, Result, cache};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
 /// The number of probes and scrapes of a controller, one second apart.
 const PROBES: u32 = 30;
