@@ -96,9 +96,11 @@ async fn policies_and_paths_that_cannot_be_applied() -> Result {
     world.policy("bad", "fine", "x").await?;
     world.pushed("auto", "").await?;
     ensure!(repo.rev_parse("main~1") == before, "one commit");
+    // A change of the spec alone is not looked at: neither the remote nor the policies differ.
     world
         .change("auto", json!({"update": {"path": "./none"}}))
         .await?;
+    world.policy("app", "reg.io/app", "1.2.0").await?;
     let object = world.failed("auto", "UpdateFailed").await?;
     // IA-UPD-003
     ensure!(
@@ -110,7 +112,11 @@ async fn policies_and_paths_that_cannot_be_applied() -> Result {
     world
         .change("auto", json!({"update": {"path": "apps/deploy.yaml"}}))
         .await?;
-    world.ready("auto").await?;
+    let object = world.ready("auto").await?;
+    ensure!(
+        content(&repo, "main", "apps/deploy.yaml").contains("reg.io/app:1.2.0 "),
+        "{object}"
+    );
     Ok(())
 }
 

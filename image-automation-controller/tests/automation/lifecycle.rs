@@ -212,9 +212,7 @@ async fn a_deleted_automation_is_gone_with_its_metrics() -> Result {
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.automation("auto", "push: {branch: out}", "").await?;
     world.pushed("auto", "").await?;
-    let client = flux_http::ClientOptions::default().build()?;
-    let url = format!("http://{}/metrics", world.controller.metrics_address());
-    let page = client.get(&url).send().await?.text().await?;
+    let page = world.metrics().await?;
     let labels = format!(
         "kind=\"ImageUpdateAutomation\",name=\"auto\",namespace=\"{}\"",
         world.namespace.name()
@@ -238,7 +236,7 @@ async fn a_deleted_automation_is_gone_with_its_metrics() -> Result {
         .namespace
         .wait_gone(IMAGE_UPDATE_AUTOMATION, "auto")
         .await?;
-    let page = client.get(&url).send().await?.text().await?;
+    let page = world.metrics().await?;
     ensure!(!page.contains(&labels), "{page}");
     // IA-STATUS-006: the branch stays
     ensure!(!repo.rev_parse("out").is_empty(), "branch");

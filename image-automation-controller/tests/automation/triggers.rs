@@ -114,7 +114,7 @@ async fn only_selected_policies_of_the_own_namespace_count() -> Result {
     world.automation("auto", "", selector).await?;
     let object = world.pushed("auto", "").await?;
     // IA-STATUS-009, IA-UPD-026
-    let wanted = world.marked(&text).replace("one: old", "one: \"1\"");
+    let wanted = world.marked(&text).replacen("one: old", "one: \"1\"", 1);
     let found = content(&repo, "main", "a.yaml");
     ensure!(found == wanted.trim(), "{found}");
     let observed = json!({"one": {"name": "app", "tag": "1"}});

@@ -31,6 +31,14 @@ impl World {
         settings: Settings,
         git: HttpGitServerBuilder,
     ) -> Result<Self> {
+        Self::start_on(topic, settings, git.start()).await
+    }
+
+    pub(crate) async fn start_on(
+        topic: &str,
+        settings: Settings,
+        git: HttpGitServer,
+    ) -> Result<Self> {
         let namespace = Namespace::create(&Cluster::shared().await?, topic).await?;
         let events = EventSink::start().await?;
         let settings = settings.flag(format!("--events-addr={}", events.url()));
@@ -40,7 +48,7 @@ impl World {
             controller,
             namespace,
             events,
-            git: git.start(),
+            git,
         })
     }
 
@@ -182,6 +190,13 @@ impl World {
             .merge(GIT_REPOSITORY, name, json!({"spec": spec}))
             .await?;
         Ok(())
+    }
+
+    /// The metrics page.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        let client = flux_http::ClientOptions::default().build()?;
+        let url = format!("http://{}/metrics", self.controller.metrics_address());
+        Ok(client.get(&url).send().await?.text().await?)
     }
 
     /// Waits for an event in Kubernetes about an automation.

@@ -79,7 +79,10 @@ fn setters() -> (Setters, Value) {
         texts.insert(format!("ns:{policy}"), image.reference().into());
         texts.insert(format!("ns:{policy}:name"), name.into());
         texts.insert(format!("ns:{policy}:tag"), tag.into());
-        texts.insert(format!("ns:{policy}:digest"), digest.unwrap_or_default().into());
+        texts.insert(
+            format!("ns:{policy}:digest"),
+            digest.unwrap_or_default().into(),
+        );
     }
     (setters, texts.into())
 }
@@ -126,8 +129,12 @@ fn changes_match_kyaml() {
             let mut keys = std::collections::BTreeSet::new();
             let own: Vec<&str> = picked
                 .filter(|value| {
-                    let lines = value.lines().filter(|line| !line.starts_with(['#', ' ', '-', ']']));
-                    lines.into_iter().all(|line| keys.insert(line.split(':').next()))
+                    let lines = value
+                        .lines()
+                        .filter(|line| !line.starts_with(['#', ' ', '-', ']']));
+                    lines
+                        .into_iter()
+                        .all(|line| keys.insert(line.split(':').next()))
                 })
                 .collect();
             let text = format!("{head}{}\n", own.join("\n\n"));
@@ -159,6 +166,10 @@ fn changes_match_kyaml() {
             .collect();
         assert_eq!(json!(changes), wanted["changes"], "{file}");
         let content = updated.content.as_deref().unwrap_or(file);
-        assert_eq!(json!(documents(content)), wanted["documents"], "{file}\n{content}");
+        assert_eq!(
+            json!(documents(content)),
+            wanted["documents"],
+            "{file}\n{content}"
+        );
     }
 }

@@ -11,6 +11,7 @@ fn setters() -> Setters {
     setters.add("ns", "app", &image("reg.io/app", "v2", None));
     setters.add("ns", "num", &image("app", "1.0", None));
     setters.add("ns", "date", &image("app", "20240101", None));
+    setters.add("ns", "six", &image("[::1]:5000/app", "v2", None));
     setters.add("ns", "pin", &image("app", "v2", Some("sha256:ab")));
     setters
 }
@@ -60,10 +61,16 @@ fn updated(text: &str) -> String {
 #[case("a: 0.9 # {\"$imagepolicy\": \"ns:num:tag\"}\n", "0.9", "\"1.0\"")]
 // IA-UPD-052
 #[case("a: 'old' # {\"$imagepolicy\": \"ns:num:tag\"}\n", "old", "1.0")]
+// IA-UPD-053: what has a meaning in YAML is quoted
+#[case(
+    "a: old # {\"$imagepolicy\": \"ns:six\"}\n",
+    "old",
+    "'[::1]:5000/app:v2'"
+)]
 // IA-UPD-054: what was a number becomes a text
 #[case("a: 1 # {\"$imagepolicy\": \"ns:app:tag\"}\n", "1", "v2")]
 #[case("a: true # {\"$imagepolicy\": \"ns:app:tag\"}\n", "true", "v2")]
-// IA-UPD-056, IA-UPD-068: blanks, blank lines, comments, indentation, CRLF
+// IA-UPD-056, IA-UPD-068, IA-UPD-090: blanks, blank lines, comments, indentation, CRLF
 #[case(
     "# head\n\n---\n# x\nb:   1    # y\n\n\na:     old      # {\"$imagepolicy\": \"ns:app:tag\"}\n\n#end",
     "old",
@@ -74,6 +81,7 @@ fn updated(text: &str) -> String {
     "old",
     "v2"
 )]
+// IA-UPD-062, IA-UPD-063, IA-UPD-069: the styles of sequences, mixed
 #[case(
     "list:\n    -   x\n    - y: old # {\"$imagepolicy\": \"ns:app:tag\"}\nmore:\n- z\n",
     "old",
@@ -84,6 +92,7 @@ fn updated(text: &str) -> String {
     "old",
     "v2"
 )]
+// IA-UPD-064: all documents stay, in their order
 #[case(
     "a: old # {\"$imagepolicy\": \"ns:app:tag\"}\n...\n---\nb: 1\n",
     "old",
@@ -106,7 +115,7 @@ fn updated(text: &str) -> String {
 // IA-UPD-071: the root is a sequence or a scalar
 #[case("- a: old # {\"$imagepolicy\": \"ns:app:tag\"}\n", "old", "v2")]
 #[case("old # {\"$imagepolicy\": \"ns:app:tag\"}\n", "old", "v2")]
-// IA-UPD-072, IA-UPD-073
+// IA-UPD-065, IA-UPD-072, IA-UPD-073
 #[case(
     "metadata: {}\na: old # {\"$imagepolicy\": \"ns:app:tag\"}\n",
     "old",
