@@ -138,6 +138,20 @@ const OF_RECEIVERS: [&str; 4] = [
     "ValidationFailed",
 ];
 
+/// The reasons of ImageUpdateAutomations.
+const OF_IMAGE_UPDATE_AUTOMATIONS: [&str; 10] = [
+    "AccessDenied",
+    "Failed",
+    "GitOperationFailed",
+    "InvalidPolicySelector",
+    "InvalidSourceConfiguration",
+    "InvalidUpdateStrategy",
+    "RemovedTemplateField",
+    "SourceManagerFailed",
+    "Succeeded",
+    "UpdateFailed",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -224,6 +238,15 @@ fn rules(kind: &str) -> Option<Rules> {
                 reason == "Progressing" || FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason)
             },
         }),
+        // IA-STATUS-010 to IA-STATUS-021
+        "ImageUpdateAutomation" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_IMAGE_UPDATE_AUTOMATIONS.contains(&reason)
+            },
+        }),
         _ => None,
     }
 }
@@ -276,6 +299,10 @@ mod tests {
         ("source-controller/src/helm_chart", &OF_HELM_CHARTS),
         ("source-controller/src/bucket", &OF_BUCKETS),
         ("notification-controller/src/receiver", &OF_RECEIVERS),
+        (
+            "image-automation-controller/src/image_update_automation",
+            &OF_IMAGE_UPDATE_AUTOMATIONS,
+        ),
     ];
 
     /// The words of an enum that `reasons!` declares: each is a line of its own.

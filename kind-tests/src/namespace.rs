@@ -43,6 +43,11 @@ pub const ALERT: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Alert");
 pub const PROVIDER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Provider");
 /// Receiver.
 pub const RECEIVER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Receiver");
+/// ImagePolicy.
+pub const IMAGE_POLICY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImagePolicy");
+/// ImageUpdateAutomation.
+pub const IMAGE_UPDATE_AUTOMATION: Kind =
+    Kind("image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.

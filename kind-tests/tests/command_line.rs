@@ -6,10 +6,11 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-automation-controller",
 ];
 
 /// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
@@ -287,6 +288,137 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
     ),
 ];
 
+/// A flag of one controller: the row, the flag, its type, and its default; a dash if it does not have it.
+type Flag = (&'static str, &'static str, &'static str, &'static str);
+/// A gate of one controller: the row, the gate, and its default; a dash if it does not have it.
+type Gate = (&'static str, &'static str, &'static str);
+
+/// The flags of the controllers that are not in the columns of the table above. A flag that is not here they do not have.
+const FURTHER_FLAGS: &[(&str, &[Flag])] = &[(
+    "image-automation-controller",
+    &[
+        ("IA-PROC-001", "metrics-addr", "string", ":8080"),
+        ("IA-PROC-002", "events-addr", "string", ""),
+        ("IA-PROC-003", "health-addr", "string", ":9440"),
+        ("IA-PROC-004", "concurrent", "int", "4"),
+        ("IA-PROC-005", "default-service-account", "string", ""),
+        ("IA-PROC-006", "ssh-kex-algos", "strings", ""),
+        ("IA-PROC-007", "ssh-hostkey-algos", "strings", ""),
+        ("IA-PROC-008", "kube-api-qps", "float32", "50"),
+        ("IA-PROC-008", "kube-api-burst", "int", "300"),
+        ("IA-PROC-009", "log-encoding", "string", "json"),
+        ("IA-PROC-009", "log-level", "string", "info"),
+        ("IA-PROC-010", "enable-leader-election", "bool", "false"),
+        (
+            "IA-PROC-010",
+            "leader-election-release-on-cancel",
+            "bool",
+            "true",
+        ),
+        (
+            "IA-PROC-010",
+            "leader-election-lease-duration",
+            "duration",
+            "35s",
+        ),
+        (
+            "IA-PROC-010",
+            "leader-election-renew-deadline",
+            "duration",
+            "30s",
+        ),
+        (
+            "IA-PROC-010",
+            "leader-election-retry-period",
+            "duration",
+            "5s",
+        ),
+        ("IA-PROC-012", "no-cross-namespace-refs", "bool", "false"),
+        ("IA-PROC-013", "min-retry-delay", "duration", "750ms"),
+        ("IA-PROC-013", "max-retry-delay", "duration", "15m"),
+        ("IA-PROC-014", "watch-all-namespaces", "bool", "true"),
+        ("IA-PROC-015", "watch-label-selector", "string", ""),
+        (
+            "IA-PROC-016",
+            "watch-configs-label-selector",
+            "string",
+            "reconcile.fluxcd.io/watch=Enabled",
+        ),
+        ("IA-PROC-017", "token-cache-max-size", "int", "100"),
+        ("IA-PROC-017", "token-cache-max-duration", "duration", "1h"),
+        ("IA-PROC-018", "feature-gates", "mapStringBool", ""),
+    ],
+)];
+
+/// The gates of these controllers.
+const FURTHER_GATES: &[(&str, &[Gate])] = &[(
+    "image-automation-controller",
+    &[
+        ("IA-PROC-019", "GitForcePushBranch", "true"),
+        ("IA-PROC-020", "GitShallowClone", "true"),
+        ("IA-PROC-021", "GitAllBranchReferences", "true"),
+        ("IA-PROC-022", "GitSparseCheckout", "false"),
+        ("IA-PROC-023", "CacheSecretsAndConfigMaps", "false"),
+    ],
+)];
+
+/// All flags, as one controller has them.
+fn flag_table(name: &str) -> Vec<Flag> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let default = |defaults: [&'static str; 3]| {
+        let found = column.and_then(|column| defaults.get(column).copied());
+        found.unwrap_or("-")
+    };
+    let mut flags: Vec<Flag> = FLAGS
+        .iter()
+        .map(|(row, flag, kind, source, kustomize, notification)| {
+            (
+                *row,
+                *flag,
+                *kind,
+                default([source, kustomize, notification]),
+            )
+        })
+        .collect();
+    for (controller, own) in FURTHER_FLAGS {
+        for &(row, flag, kind, default) in *own {
+            let default = if *controller == name { default } else { "-" };
+            match flags.iter_mut().find(|(_, known, ..)| *known == flag) {
+                Some(known) if *controller == name => *known = (row, flag, kind, default),
+                Some(_) => {}
+                None => flags.push((row, flag, kind, default)),
+            }
+        }
+    }
+    flags
+}
+
+/// All gates, as one controller has them.
+fn gate_table(name: &str) -> Vec<Gate> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let default = |defaults: [&'static str; 3]| {
+        let found = column.and_then(|column| defaults.get(column).copied());
+        found.unwrap_or("-")
+    };
+    let mut gates: Vec<Gate> = GATES
+        .iter()
+        .map(|(row, gate, source, kustomize, notification)| {
+            (*row, *gate, default([source, kustomize, notification]))
+        })
+        .collect();
+    for (controller, own) in FURTHER_GATES {
+        for &(row, gate, default) in *own {
+            let default = if *controller == name { default } else { "-" };
+            match gates.iter_mut().find(|(_, known, _)| *known == gate) {
+                Some(known) if *controller == name => *known = (row, gate, default),
+                Some(_) => {}
+                None => gates.push((row, gate, default)),
+            }
+        }
+    }
+    gates
+}
+
 /// The row, the gate, and its default in source-, kustomize- and notification-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
 const GATES: &[(&str, &str, &str, &str, &str)] = &[
@@ -333,6 +465,8 @@ const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
+    // IA-PROC-024
+    ("image-automation-controller", "ObjectLevelWorkloadIdentity"),
 ];
 
 /// Runs the controller without a reachable cluster.
@@ -382,15 +516,14 @@ fn flags(help: &str) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn flags_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in CONTROLLERS {
         let output = run(name, &["--help"])?;
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{name} --help: {}", output.status);
         let mut have = flags(&help);
-        for (row, flag, kind, source, kustomize, notification) in FLAGS {
-            let default = [source, kustomize, notification][column];
-            let found = have.remove(*flag);
-            let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
+        for (row, flag, kind, default) in flag_table(name) {
+            let found = have.remove(flag);
+            let want = (default != "-").then(|| (kind.to_owned(), default.to_owned()));
             ensure!(
                 found == want,
                 "{row} {name} --{flag}: {found:?}, not {want:?}\n{help}"
@@ -408,9 +541,9 @@ fn flags_match_the_ledger() -> Result {
 #[test]
 fn flags_of_other_controllers_are_usage_errors() -> Result {
     // RT-FLG-009, RT-DIF-001
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, flag, _, source, kustomize, notification) in FLAGS {
-            if *[source, kustomize, notification][column] != "-" {
+    for name in CONTROLLERS {
+        for (row, flag, _, default) in flag_table(name) {
+            if default != "-" {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
@@ -437,9 +570,9 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 
 #[test]
 fn gates_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, gate, source, kustomize, notification) in GATES {
-            let known = *[source, kustomize, notification][column] != "-";
+    for name in CONTROLLERS {
+        for (row, gate, default) in gate_table(name) {
+            let known = default != "-";
             if RETIRED.contains(&(name, gate)) {
                 continue;
             }
@@ -453,7 +586,7 @@ fn gates_match_the_ledger() -> Result {
                 // RT-FGT-001, RT-FGT-002: rejected whatever its value, or logged as a key of its own
                 let loaded = lines.iter().any(|line| {
                     line["msg"] == "loading feature gate"
-                        && line[*gate] == value
+                        && line[gate] == value
                         && line["logger"] == "setup"
                 });
                 ensure!(
@@ -607,21 +740,17 @@ fn code_of(name: &str) -> Result<String> {
 
 #[test]
 fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in CONTROLLERS {
         let code = code_of(name)?;
-        let known = |defaults: [&'static str; 3]| Some(defaults[column]).filter(|it| *it != "-");
-        let flags: Vec<_> = FLAGS
-            .iter()
-            .filter_map(|(_, flag, kind, source, kustomize, notification)| {
-                known([source, kustomize, notification])
-                    .map(|default| (*flag, value(flag, kind, default)))
-            })
+        let flags: Vec<_> = flag_table(name)
+            .into_iter()
+            .filter(|(.., default)| *default != "-")
+            .map(|(_, flag, kind, default)| (flag, value(flag, kind, default)))
             .collect();
-        let gates: Vec<_> = GATES
-            .iter()
-            .filter_map(|(_, gate, source, kustomize, notification)| {
-                known([source, kustomize, notification]).map(|default| (*gate, default))
-            })
+        let gates: Vec<_> = gate_table(name)
+            .into_iter()
+            .filter(|(.., default)| *default != "-")
+            .map(|(_, gate, default)| (gate, default))
             .collect();
         let mut args: Vec<String> = flags
             .iter()

@@ -32,6 +32,12 @@ fn deployments_match_the_controllers() -> Result {
             60,
             &[("http-prom", 8080), ("healthz", 9440)],
         ),
+        // IA-PROC-025
+        (
+            "image-automation-controller",
+            10,
+            &[("http-prom", 8080), ("healthz", 9440)],
+        ),
         // NC-PROC-060
         (
             "notification-controller",

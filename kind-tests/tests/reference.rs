@@ -10,23 +10,36 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-automation-controller",
 ];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
 
 /// Whose objects have identities of AWS.
-const AWS: &[&str] = &["source-controller", "kustomize-controller"];
+const AWS: &[&str] = &[
+    "source-controller",
+    "kustomize-controller",
+    "image-automation-controller",
+];
 
 /// Whose objects have identities of Azure and Google Cloud.
 const CLOUDS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+];
+
+/// Whose objects have identities of Azure: these, and those that log in to Git hosts.
+const AZURE: &[&str] = &[
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+    "image-automation-controller",
 ];
 
 /// An environment variable, the controllers that read it, and what it does.
@@ -287,7 +300,7 @@ const VARIABLES: &[Variable] = &[
         AWS,
         "The SDK's credentials file; `~/.aws/credentials` by default.",
     ),
-    variable("HOME", CLOUDS, "The folder that `~` stands for."),
+    variable("HOME", AZURE, "The folder that `~` stands for."),
     variable(
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         AWS,
@@ -346,48 +359,48 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "AZURE_TENANT_ID",
-        CLOUDS,
+        AZURE,
         "The tenant of the controller's own identity in Azure.",
     ),
     variable(
         "AZURE_CLIENT_ID",
-        CLOUDS,
+        AZURE,
         "Its client; alone it selects a managed identity.",
     ),
-    variable("AZURE_CLIENT_SECRET", CLOUDS, "The secret of that client."),
+    variable("AZURE_CLIENT_SECRET", AZURE, "The secret of that client."),
     variable(
         "AZURE_CLIENT_CERTIFICATE_PATH",
-        CLOUDS,
+        AZURE,
         "The file with its certificate and key in PEM form.",
     ),
     variable(
         "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-        CLOUDS,
+        AZURE,
         "Not empty: the certificate is refused, since keys with a password are not supported.",
     ),
     variable(
         "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-        CLOUDS,
+        AZURE,
         "`1` or `true` sends the certificates along.",
     ),
     variable(
         "AZURE_FEDERATED_TOKEN_FILE",
-        CLOUDS,
+        AZURE,
         "The file with the token that is exchanged for the client's (workload identity).",
     ),
     variable(
         "AZURE_AUTHORITY_HOST",
-        CLOUDS,
+        AZURE,
         "Where tokens of Azure are requested; the public cloud's by default.",
     ),
     variable(
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        CLOUDS,
+        AZURE,
         "The address of the metadata server with managed identities.",
     ),
     variable(
         "AZURE_ENVIRONMENT_FILEPATH",
-        CLOUDS,
+        AZURE,
         "A JSON file with `containerRegistryDNSSuffix`, `resourceManagerEndpoint` and `tokenAudience` of an air-gapped cloud.",
     ),
     variable(

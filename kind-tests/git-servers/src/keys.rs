@@ -90,6 +90,7 @@ pub fn gpg_available() -> bool {
 pub struct PgpKey {
     home: TempDir,
     fingerprint: String,
+    passphrase: String,
 }
 
 impl PgpKey {
@@ -99,14 +100,27 @@ impl PgpKey {
         Self::generate_at(algorithm, expiry, None)
     }
 
+    /// As [`PgpKey::generate`] with a passphrase.
+    pub fn locked(algorithm: &str, passphrase: &str) -> Self {
+        Self::generate_with(algorithm, "never", None, passphrase)
+    }
+
     /// As [`PgpKey::generate`] with GnuPG's clock set (`20200101T000000`), to make keys that have already expired.
     pub fn generate_at(algorithm: &str, expiry: &str, clock: Option<&str>) -> Self {
+        Self::generate_with(algorithm, expiry, clock, "")
+    }
+
+    fn generate_with(algorithm: &str, expiry: &str, clock: Option<&str>, passphrase: &str) -> Self {
         let home = TempDir::new().expect("temporary folder");
         let mut key = Self {
             home,
             fingerprint: String::new(),
+            passphrase: passphrase.to_owned(),
         };
-        let mut arguments = vec!["--passphrase", ""];
+        // By default a passphrase is hashed for a tenth of a second in optimized code.
+        std::fs::write(key.home.path().join("gpg-agent.conf"), "s2k-count 65536\n")
+            .expect("write the agent's settings");
+        let mut arguments = vec!["--passphrase", passphrase];
         if let Some(clock) = clock {
             arguments.extend(["--faked-system-time", clock]);
         }
@@ -134,7 +148,7 @@ impl PgpKey {
     pub fn add_signing_subkey(&self, algorithm: &str, expiry: &str) {
         self.gpg(&[
             "--passphrase",
-            "",
+            &self.passphrase,
             "--quick-add-key",
             &self.fingerprint,
             algorithm,
@@ -180,9 +194,20 @@ impl PgpKey {
     pub fn private(&self) -> String {
         self.gpg(&[
             "--passphrase",
-            "",
+            &self.passphrase,
             "--armor",
             "--export-secret-keys",
+            &self.fingerprint,
+        ])
+    }
+
+    /// The armored private subkeys, with a stub in place of the primary key.
+    pub fn private_subkeys(&self) -> String {
+        self.gpg(&[
+            "--passphrase",
+            &self.passphrase,
+            "--armor",
+            "--export-secret-subkeys",
             &self.fingerprint,
         ])
     }

@@ -73,6 +73,48 @@ impl Repo {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Installs a hook (`pre-receive`, `update`, `post-receive`, ...): a shell script without its first line.
+    pub fn hook(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = self.path.join("hooks");
+        std::fs::create_dir_all(&folder).expect("create the hooks' folder");
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write the hook");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+            .expect("make the hook executable");
+    }
+
+    /// What `git verify-commit --raw` says of a commit signed with this key; an empty text if it does not accept the signature.
+    pub fn verify_pgp(&self, revision: &str, key: &PgpKey) -> String {
+        let home = key.home().display().to_string();
+        self.verify(revision, &[("GNUPGHOME", &home)], &[])
+    }
+
+    /// As [`Repo::verify_pgp`], with an SSH key as the only allowed signer.
+    pub fn verify_ssh(&self, revision: &str, key: &SshKey) -> String {
+        let allowed = key.path().with_extension("allowed");
+        std::fs::write(&allowed, format!("flux@example.com {}", key.public()))
+            .expect("write the allowed signers");
+        let setting = format!("gpg.ssh.allowedSignersFile={}", allowed.display());
+        self.verify(revision, &[], &["-c", &setting])
+    }
+
+    fn verify(&self, revision: &str, environment: &[(&str, &str)], settings: &[&str]) -> String {
+        let output = git()
+            .args(settings)
+            .arg("-C")
+            .arg(&self.path)
+            .args(["verify-commit", "--raw", revision])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .expect("start git");
+        if !output.status.success() {
+            return String::new();
+        }
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// The hexadecimal hash of the object that `revision` refers to.
     pub fn rev_parse(&self, revision: &str) -> String {
         self.git(&["rev-parse", "--verify", "-q", revision])

@@ -1,5 +1,6 @@
 //! The strategies to find and fetch a commit (SC-GIT-040 to SC-GIT-060).
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::num::NonZeroU32;
 
@@ -24,35 +25,77 @@ const MAX_BRANCHES: usize = 100_000;
 /// The suffix by which a reference denotes the commit that a tag points to.
 const PEELED: &str = "^{}";
 
+/// What a working copy needs besides the selected commit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extra {
+    /// Whether to fetch the whole history instead of one commit (IA-GIT-045).
+    pub(crate) full: bool,
+    /// The full name of a branch to look for.
+    pub(crate) branch: Option<String>,
+    /// Whether the files of that branch are wanted, if it exists (IA-GIT-047).
+    pub(crate) switches: bool,
+}
+
+/// A fetch's result, and what was found besides.
+pub(crate) struct Found {
+    pub(crate) fetched: Fetched,
+    /// The commit whose files the snapshot has, and its tree.
+    pub(crate) head: Option<(ObjectId, ObjectId)>,
+    /// The tip of the extra branch.
+    pub(crate) extra: Option<ObjectId>,
+}
+
 pub(crate) fn fetch(
     remote: &Remote,
     reference: &Reference,
     options: &FetchOptions,
     session: &SharedSession,
 ) -> Result<Fetched, Error> {
+    fetch_with(remote, reference, options, &Extra::default(), session).map(|found| found.fetched)
+}
+
+pub(crate) fn fetch_with(
+    remote: &Remote,
+    reference: &Reference,
+    options: &FetchOptions,
+    extra: &Extra,
+    session: &SharedSession,
+) -> Result<Found, Error> {
     let fetch = Fetch {
         remote,
         options,
         session,
+        extra,
+        extra_tip: Cell::new(None),
+        head: Cell::new(None),
         known: options
             .last_observed
             .as_deref()
             .map(transform_revision)
             .filter(|known| !known.is_empty()),
     };
-    match reference.strategy() {
+    let fetched = match reference.strategy() {
         Strategy::Branch(branch) => fetch.branch(branch, None),
         Strategy::Tag(tag) => fetch.tag(tag, None),
         Strategy::SemVer(range) => fetch.semver(range),
         Strategy::Name(name) => fetch.name(name),
         Strategy::Commit { hash, branch, name } => fetch.commit(hash, branch, name),
-    }
+    }?;
+    Ok(Found {
+        fetched,
+        head: fetch.head.get(),
+        extra: fetch.extra_tip.get(),
+    })
 }
 
 struct Fetch<'a> {
     remote: &'a Remote,
     options: &'a FetchOptions,
     session: &'a SharedSession,
+    extra: &'a Extra,
+    extra_tip: Cell<Option<ObjectId>>,
+    /// The commit whose files the snapshot has, and its tree.
+    head: Cell<Option<(ObjectId, ObjectId)>>,
     /// The last observed revision, in its current form.
     known: Option<String>,
 }
@@ -78,16 +121,45 @@ impl<'a> Fetch<'a> {
             .map_err(self.remote.failing(Phase::Clone))
     }
 
+    /// The number of commits of history to fetch.
+    fn depth(&self) -> Option<NonZeroU32> {
+        if self.extra.full { None } else { ONE }
+    }
+
+    /// Looks for the extra branch.
+    fn find_extra(&self, talk: &mut Conversation<'_>) -> Result<(), Fault> {
+        let wanted = self.extra.branch.as_deref();
+        if let Some(name) = wanted.filter(|name| is_reference(name)) {
+            self.note_extra(&talk.list(&[name])?);
+        }
+        Ok(())
+    }
+
+    fn note_extra(&self, listed: &[Listed]) {
+        if let Some(name) = &self.extra.branch {
+            let found = listed.iter().find(|listed| listed.name == *name);
+            self.extra_tip.set(found.map(|listed| listed.target));
+        }
+    }
+
+    /// What to fetch for the object `target`: with it the tip of the branch whose files are wanted.
+    fn wants(&self, target: ObjectId) -> Vec<ObjectId> {
+        let extra = self.extra_tip.get();
+        let extra = extra.filter(|tip| self.extra.switches && *tip != target);
+        std::iter::once(target).chain(extra).collect()
+    }
+
     /// The reference of this name. If it is missing, distinguishes an empty repository from a missing reference.
-    fn find(talk: &mut Conversation<'_>, name: &str) -> Result<Listed, Fault> {
+    fn find(&self, talk: &mut Conversation<'_>, name: &str) -> Result<Listed, Fault> {
         if !is_reference(name) {
             return Err(Fault::ReferenceNotFound(name.to_owned()));
         }
-        let found = talk
-            .list(&[name])?
-            .iter()
-            .find(|listed| listed.name == name)
-            .cloned();
+        let extra = self.extra.branch.as_deref();
+        let extra = extra.filter(|extra| is_reference(extra));
+        let names: Vec<&str> = std::iter::once(name).chain(extra).collect();
+        let listed = talk.list(&names)?;
+        self.note_extra(&listed);
+        let found = listed.iter().find(|listed| listed.name == name).cloned();
         match found {
             Some(found) => Ok(found),
             None if talk.list(&[])?.is_empty() => Err(Fault::EmptyRemote),
@@ -111,7 +183,7 @@ impl<'a> Fetch<'a> {
         let full = format!("refs/heads/{branch}");
         let phase = self.phase();
         let mut talk = self.begin(phase)?;
-        let tip = match Self::find(&mut talk, &full) {
+        let tip = match self.find(&mut talk, &full) {
             Ok(tip) => tip,
             Err(Fault::EmptyRemote) if phase == Phase::Clone => return Ok(Fetched::Empty),
             // Upstream's listing succeeds for a missing branch; the clone after it fails.
@@ -126,7 +198,7 @@ impl<'a> Fetch<'a> {
             return Ok(unchanged);
         }
         let store = self.store()?;
-        talk.fetch(&[tip.target], ONE, &store)
+        talk.fetch(&self.wants(tip.target), self.depth(), &store)
             .map_err(self.remote.failing(Phase::Clone))?;
         self.snapshot(store, tip.commit(), reference.unwrap_or(&full), None)
     }
@@ -136,7 +208,7 @@ impl<'a> Fetch<'a> {
         let full = format!("refs/tags/{tag}");
         let phase = self.phase();
         let mut talk = self.begin(phase)?;
-        let found = match Self::find(&mut talk, &full) {
+        let found = match self.find(&mut talk, &full) {
             Ok(found) => found,
             Err(fault @ Fault::ReferenceNotFound(_)) => {
                 return Err(self.remote.failing(Phase::Clone)(fault));
@@ -149,7 +221,7 @@ impl<'a> Fetch<'a> {
             return Ok(unchanged);
         }
         let store = self.store()?;
-        talk.fetch(&[found.target], ONE, &store)
+        talk.fetch(&self.wants(found.target), self.depth(), &store)
             .map_err(self.remote.failing(Phase::Clone))?;
         self.tagged(store, &found, reference.unwrap_or(&full), tag)
     }
@@ -198,9 +270,15 @@ impl<'a> Fetch<'a> {
         {
             return Ok(unchanged);
         }
+        self.find_extra(&mut talk).map_err(&clone)?;
         let store = self.store()?;
-        let wants: Vec<ObjectId> = candidates.iter().map(|listed| listed.target).collect();
-        talk.fetch(&wants, ONE, &store).map_err(&clone)?;
+        let mut wants: Vec<ObjectId> = candidates
+            .iter()
+            .flat_map(|listed| self.wants(listed.target))
+            .collect();
+        wants.sort();
+        wants.dedup();
+        talk.fetch(&wants, self.depth(), &store).map_err(&clone)?;
         if candidates.len() > 1 {
             // Of versions that differ only in build metadata, the newest commit wins (SC-GIT-044).
             let objects = store.objects().map_err(&clone)?;
@@ -230,7 +308,7 @@ impl<'a> Fetch<'a> {
         let bare = name.strip_suffix(PEELED).unwrap_or(name);
         let peeled_only = bare.len() != name.len();
         let mut talk = self.begin(Phase::List)?;
-        let found = match Self::find(&mut talk, bare) {
+        let found = match self.find(&mut talk, bare) {
             Ok(found) if peeled_only && found.peeled.is_none() => {
                 return Err(Error::ReferenceUnresolved(name.to_owned()));
             }
@@ -244,7 +322,7 @@ impl<'a> Fetch<'a> {
             return Ok(unchanged);
         }
         let store = self.store()?;
-        talk.fetch(&[found.target], ONE, &store)
+        talk.fetch(&self.wants(found.target), self.depth(), &store)
             .map_err(self.remote.failing(Phase::Clone))?;
         match bare.strip_prefix("refs/tags/") {
             Some(tag) => self.tagged(store, &found, name, tag),
@@ -270,7 +348,7 @@ impl<'a> Fetch<'a> {
         };
         let id = ObjectId::from_hex(commit.as_bytes()).ok();
         let mut talk = self.begin(Phase::Clone)?;
-        let tip = branch.map(|branch| Self::find(&mut talk, &format!("refs/heads/{branch}")));
+        let tip = branch.map(|branch| self.find(&mut talk, &format!("refs/heads/{branch}")));
         let tip = tip.transpose().map_err(&clone)?;
         let Some(id) = id else {
             return Err(not_found());
@@ -284,13 +362,18 @@ impl<'a> Fetch<'a> {
         if self.known.as_deref() == Some(revision.as_str()) {
             return Ok(Fetched::Unchanged(Box::new(label)));
         }
+        if tip.is_none() {
+            self.find_extra(&mut talk).map_err(&clone)?;
+        }
         let store = match tip {
             // The commit must be in the branch's history.
-            Some(tip) if tip.commit() != id => {
+            Some(tip) if self.extra.full || tip.commit() != id => {
                 let store = self.store()?;
-                talk.fetch(&[tip.target], None, &store).map_err(&clone)?;
+                talk.fetch(&self.wants(tip.target), None, &store)
+                    .map_err(&clone)?;
                 store
             }
+            None if self.extra.full => all_branches(self.remote, talk)?.ok_or_else(not_found)?,
             Some(_) | None => self.one_commit(talk, id)?.ok_or_else(not_found)?,
         };
         let kind = store.objects().map_err(&clone)?.kind(&id);
@@ -315,8 +398,15 @@ impl<'a> Fetch<'a> {
         tag: Option<Tag>,
     ) -> Result<Fetched, Error> {
         let objects = store.objects().map_err(self.remote.failing(Phase::Clone))?;
-        let (mut commit, tree) = objects.commit(&commit, reference)?;
+        let id = commit;
+        let (mut commit, tree) = objects.commit(&id, reference)?;
         commit.referencing_tag = tag;
+        let extra = self.extra_tip.get().filter(|_| self.extra.switches);
+        let (head, tree) = match extra {
+            Some(tip) => (tip, objects.commit(&tip, "")?.1),
+            None => (id, tree),
+        };
+        self.head.set(Some((head, tree)));
         let submodules = self.options.submodules && self.options.sparse.is_empty();
         let snapshot = Snapshot::build(
             self.remote,
@@ -340,12 +430,9 @@ pub(crate) fn one_commit<'a>(
 ) -> Result<Option<Store>, Error> {
     let clone = remote.failing(Phase::Clone);
     let options = &remote.options;
-    let create = || {
-        let folder = options.temporary_folder.as_deref();
-        Store::create(folder, options.limits.object, &options.claim).map_err(&clone)
-    };
     let is_v2 = talk.is_v2();
-    let store = create()?;
+    let folder = options.temporary_folder.as_deref();
+    let store = Store::create(folder, options.limits.object, &options.claim).map_err(&clone)?;
     match talk.fetch(&[id], ONE, &store) {
         Ok(()) => return Ok(Some(store)),
         Err(Fault::Protocol(text) | Fault::Remote(text) | Fault::ErrorLine(text)) => {
@@ -358,8 +445,13 @@ pub(crate) fn one_commit<'a>(
         Err(fault) => return Err(clone(fault)),
     }
     drop(store);
-    let store = create()?;
-    let mut talk = Conversation::begin(remote, session).map_err(&clone)?;
+    let talk = Conversation::begin(remote, session).map_err(&clone)?;
+    all_branches(remote, talk)
+}
+
+/// Fetches all branches with their history. `None` if there are none.
+fn all_branches(remote: &Remote, mut talk: Conversation<'_>) -> Result<Option<Store>, Error> {
+    let clone = remote.failing(Phase::Clone);
     let mut tips: Vec<ObjectId> = talk
         .list(&["refs/heads/"])
         .map_err(&clone)?
@@ -377,6 +469,9 @@ pub(crate) fn one_commit<'a>(
     if tips.is_empty() {
         return Ok(None);
     }
+    let options = &remote.options;
+    let folder = options.temporary_folder.as_deref();
+    let store = Store::create(folder, options.limits.object, &options.claim).map_err(&clone)?;
     talk.fetch(&tips, None, &store).map_err(&clone)?;
     Ok(Some(store))
 }

@@ -1,4 +1,4 @@
-//! Reads Git repositories over HTTP(S) and SSH, and verifies signatures in them.
+//! Reads Git repositories over HTTP(S) and SSH, verifies signatures in them, and commits and pushes changes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,13 +32,16 @@
 //! Memory that grows with the repository is taken from the claim in [`RemoteOptions`], so that a repository cannot
 //! exhaust the memory of the process.
 //!
-//! Not part of this crate: packing the files (`flux-artifact`), reading Secrets from Kubernetes, cloud identities, and
-//! creating and pushing commits.
+//! [`Remote::checkout`] prepares commits: [`WorkingCopy`] holds the files and makes commits, signed by a [`SigningKey`] if
+//! wanted, and pushes them.
+//!
+//! Not part of this crate: packing the files (`flux-artifact`), reading Secrets from Kubernetes, and cloud identities.
 
 #![forbid(unsafe_code)]
 
 mod auth;
 mod checkout;
+mod create;
 mod echo;
 mod error;
 mod fetch;
@@ -46,35 +49,46 @@ mod known_hosts;
 mod memory;
 #[cfg(test)]
 mod mutations;
+mod new_objects;
 mod object;
 mod pack;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod parsers;
 mod protocol;
+mod push;
 mod reference;
+mod refspec;
 mod remote;
 mod revision;
 mod session;
+mod sign;
 mod snapshot;
 mod ssh_key;
 mod store;
 mod submodules;
 mod transport;
+mod tree_edit;
 mod tree_path;
 mod url;
 mod verify;
 mod wire;
+mod working_copy;
 
 pub use auth::{AuthError, AuthOptions};
+pub use create::{Change, CommitError, NewCommit};
 pub use error::{Error, Fault};
 pub use known_hosts::{HostKeyError, KnownHosts, KnownHostsError};
 pub use object::{Commit, Person, Tag};
 pub use pack::{Content, Stream};
+pub use push::{Force, PushError, PushOptions, Pushed};
 pub use reference::{DEFAULT_BRANCH, Reference, Strategy};
+pub use refspec::{Refspec, RefspecError};
 pub use remote::{FetchOptions, Fetched, Remote, RemoteOptions, RemoteReference, SshAlgorithms};
 pub use revision::{Hash, split_revision, transform_revision};
 pub use session::Limits;
+pub use sign::{KeyFault, SignError, SigningKey, SigningKeyError};
 pub use snapshot::{Entry, EntryKind, Reader, Snapshot};
 pub use ssh_key::{SshKeyError, needs_passphrase};
 pub use url::{GitUrl, Transport, UrlError};
 pub use verify::{SignatureError, SignatureKind, Signed, TrustedKeys, VerifyError};
+pub use working_copy::{Checkout, CheckoutOptions, SwitchBranch, WorkingCopy};

@@ -16,6 +16,7 @@ pub use decode::{Content, Stream};
 use gix::hash::ObjectId;
 use gix::objs::Kind;
 pub(crate) use receive::receive;
+pub(crate) use resolve::Hash as ObjectHash;
 
 use crate::memory::ClaimedVec;
 

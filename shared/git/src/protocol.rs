@@ -10,7 +10,7 @@ use crate::error::Fault;
 use crate::remote::Remote;
 use crate::session::Session;
 use crate::store::Store;
-use crate::transport::Channel;
+use crate::transport::{Channel, Service};
 pub(crate) use crate::wire::Listed;
 use crate::wire::{self, Advertisement, Fetch, PackStream, Packets, References};
 
@@ -26,7 +26,7 @@ impl<'a> Conversation<'a> {
     /// Connects and reads the server's capabilities.
     pub(crate) fn begin(remote: &Remote, session: &'a Arc<Session>) -> Result<Self, Fault> {
         session.check()?;
-        let channel = crate::transport::connect(remote, session)?;
+        let channel = crate::transport::connect(remote, session, Service::UploadPack)?;
         Self::greet(session, &remote.options.claim, channel)
     }
 
@@ -108,7 +108,7 @@ impl Drop for Conversation<'_> {
 }
 
 /// The transport's fault if it recorded one, otherwise the protocol's.
-fn explained(session: &Session, fault: Fault) -> Fault {
+pub(crate) fn explained(session: &Session, fault: Fault) -> Fault {
     if let Some(fault) = session.take_fault() {
         return fault;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::error::{Error, Fault};
+use crate::error::Fault;
 
 /// Limits on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub(crate) struct Session {
     interrupt: Arc<AtomicBool>,
     cancelled: watch::Receiver<bool>,
     fault: Mutex<Option<Fault>>,
+    remark: Mutex<Option<Fault>>,
     received: AtomicU64,
     /// The number of files and folders visited.
     visited: AtomicU64,
@@ -54,6 +55,7 @@ impl Session {
             interrupt: Arc::default(),
             cancelled: watch::channel(false).1,
             fault: Mutex::new(None),
+            remark: Mutex::new(None),
             received: AtomicU64::new(0),
             visited: AtomicU64::new(0),
             limits,
@@ -99,6 +101,19 @@ impl Session {
     /// The recorded transport error, if any.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         self.fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Records what the server wrote besides its output, which explains an output that ended too early.
+    pub(crate) fn remark(&self, fault: Fault) {
+        *self.remark.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// The recorded explanation, if any.
+    pub(crate) fn take_remark(&self) -> Option<Fault> {
+        self.remark
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -152,15 +167,16 @@ impl Drop for CancelOnDrop {
 
 /// Runs blocking work within `timeout`. On timeout, or when the future is dropped, the work is interrupted and ends
 /// soon on its own thread, without being awaited.
-pub(crate) async fn run<T, W>(
+pub(crate) async fn run<T, E, W>(
     timeout: Duration,
     limits: Limits,
-    late: impl FnOnce(Fault) -> Error,
+    late: impl FnOnce(Fault) -> E,
     work: W,
-) -> Result<T, Error>
+) -> Result<T, E>
 where
     T: Send + 'static,
-    W: FnOnce(&Arc<Session>) -> Result<T, Error> + Send + 'static,
+    E: Send + 'static,
+    W: FnOnce(&Arc<Session>) -> Result<T, E> + Send + 'static,
 {
     let (cancel, cancelled) = watch::channel(false);
     let interrupt = Arc::new(AtomicBool::new(false));
@@ -169,6 +185,7 @@ where
         interrupt: Arc::clone(&interrupt),
         cancelled,
         fault: Mutex::new(None),
+        remark: Mutex::new(None),
         received: AtomicU64::new(0),
         visited: AtomicU64::new(0),
         limits,

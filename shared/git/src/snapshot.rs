@@ -19,9 +19,9 @@ use crate::submodules;
 use crate::tree_path::{is_modules_file, refusal};
 
 /// The maximum nesting of folders.
-const MAX_DEPTH: usize = 1000;
+pub(crate) const MAX_DEPTH: usize = 1000;
 /// The maximum length of a path in bytes, as on Linux.
-const MAX_PATH: usize = 4096;
+pub(crate) const MAX_PATH: usize = 4096;
 /// The maximum length of a symbolic link's target in bytes, as on Linux.
 const MAX_TARGET: u64 = 4096;
 /// The number of bytes that an error quotes of a path that is too long.
@@ -156,6 +156,22 @@ impl Snapshot {
         })
     }
 
+    /// The objects of the repository itself, submodules excluded.
+    pub(crate) fn objects(&self) -> Result<Objects, Error> {
+        let store = self.layers.first().ok_or(Fault::ObjectNotFound);
+        store
+            .and_then(Store::objects)
+            .map_err(|source| Error::Object {
+                what: "the object store".to_owned(),
+                source,
+            })
+    }
+
+    /// Where the objects are stored; they exist as long as this.
+    pub(crate) fn layers(&self) -> Arc<Vec<Store>> {
+        Arc::clone(&self.layers)
+    }
+
     /// Whether a path is a file or folder, with links in it followed inside the tree and `..` clamped at its root
     /// (SC-GIT-074).
     pub fn exists(&self, path: &str) -> Result<bool, Error> {
@@ -181,7 +197,7 @@ impl Snapshot {
     }
 
     /// The path with links followed; `None` if they are broken or form a loop.
-    fn resolve(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn resolve(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let parts = |path: &[u8]| -> Vec<Vec<u8>> {
             let parts = path.split(|byte| *byte == b'/').rev();
             parts.map(<[u8]>::to_vec).collect()
@@ -412,7 +428,7 @@ fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-fn refused(path: &[u8], reason: &'static str) -> Error {
+pub(crate) fn refused(path: &[u8], reason: &'static str) -> Error {
     let mut shown = text(&path[..path.len().min(MAX_PATH)]);
     if path.len() > MAX_PATH {
         shown = shown.chars().take(SHOWN_PATH).chain(['…']).collect();

@@ -19,9 +19,9 @@ use crate::revision::Hash;
 use crate::session::Session;
 
 /// The maximum size of a commit or tag in bytes: they are kept in memory to verify their signatures.
-const MAX_COMMIT: u64 = 8 << 20;
+pub(crate) const MAX_COMMIT: u64 = 8 << 20;
 /// The maximum size of a tree in bytes; about 300,000 entries with short names.
-const MAX_TREE: u64 = 64 << 20;
+pub(crate) const MAX_TREE: u64 = 64 << 20;
 
 /// A folder with a pack; removed when dropped.
 pub(crate) struct Store {

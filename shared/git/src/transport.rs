@@ -14,7 +14,26 @@ use crate::remote::Remote;
 use crate::session::Session;
 use crate::url::Transport as Kind;
 
-/// A connection to a remote's `git-upload-pack`, as messages and responses.
+/// The program on the server that a channel leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Lists references and sends objects.
+    UploadPack,
+    /// Receives objects and updates references. There is no version 2 of its protocol.
+    ReceivePack,
+}
+
+impl Service {
+    /// The program's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::UploadPack => "git-upload-pack",
+            Self::ReceivePack => "git-receive-pack",
+        }
+    }
+}
+
+/// A connection to one of a remote's services, as messages and responses.
 pub(crate) trait Channel {
     /// The server's first message.
     fn greeting(&mut self) -> Result<Box<dyn Read + '_>, Fault>;
@@ -27,10 +46,14 @@ pub(crate) trait Channel {
 }
 
 /// Opens a channel for one conversation with the remote.
-pub(crate) fn connect(remote: &Remote, session: &Arc<Session>) -> Result<Box<dyn Channel>, Fault> {
+pub(crate) fn connect(
+    remote: &Remote,
+    session: &Arc<Session>,
+    service: Service,
+) -> Result<Box<dyn Channel>, Fault> {
     match remote.url.transport() {
-        Kind::Http | Kind::Https => http::connect(remote, session),
-        Kind::Ssh => ssh::connect(remote, session),
+        Kind::Http | Kind::Https => http::connect(remote, session, service),
+        Kind::Ssh => ssh::connect(remote, session, service),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Verifies the signatures of commits and tags (SC-VER-003 to SC-VER-017).
 
-mod pgp;
+pub(crate) mod pgp;
 mod ssh;
 
 use std::fmt;
@@ -10,8 +10,10 @@ use flux_http::SecretData;
 
 use crate::object::{Commit, Tag};
 
+pub(crate) use ssh::NAMESPACE as SSH_NAMESPACE;
+
 /// The maximum size of a key ring or signature in bytes.
-const MAX_ARMOR: usize = 4 << 20;
+pub(crate) const MAX_ARMOR: usize = 4 << 20;
 /// The suffix of a Secret's keys that hold SSH keys; all others hold OpenPGP keys.
 const SSH_SUFFIX: &str = ".sshpub";
 

@@ -52,6 +52,6 @@ pub use functions::{Function, Functions, IntoFunction, IntoResult, Param, Variad
 pub use template::{MissingKey, Parsed, Templates};
 pub use threads::on_kept_stack;
 pub use value::{
-    Blob, Constant, Constants, IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str,
-    Time, Type, TypeInfo, UintType, Value, Zone, deep_equal, load_zone, types,
+    Blob, Constant, Constants, IntType, KeyInfo, Kind, List, Map, Method, MethodBody, NilMap,
+    Object, Str, Time, Type, TypeInfo, UintType, Value, Zone, deep_equal, load_zone, types,
 };

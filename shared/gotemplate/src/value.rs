@@ -26,7 +26,7 @@ pub use object::Object;
 pub use str::Str;
 pub(crate) use time::TIME;
 pub use time::{Time, Zone};
-pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
+pub use types::{KeyInfo, Kind, Method, MethodBody, Type, TypeInfo};
 pub use zone::load_zone;
 
 use crate::functions::Function;

@@ -33,6 +33,14 @@ pub enum Action {
     Finalize,
     /// Waiting until deleted objects are gone.
     WaitForTermination,
+    /// Reading which images the policies selected.
+    ListPolicies,
+    /// Reading the source to write to, and the credentials for it.
+    ConfigureSource,
+    /// Writing the images into files.
+    ApplyPolicies,
+    /// Committing the files and pushing the commit.
+    CommitAndPush,
 }
 
 impl Action {
@@ -53,6 +61,10 @@ impl Action {
             Self::HealthCheck => "HealthCheck",
             Self::Finalize => "Finalize",
             Self::WaitForTermination => "WaitForTermination",
+            Self::ListPolicies => "ListPolicies",
+            Self::ConfigureSource => "ConfigureSource",
+            Self::ApplyPolicies => "ApplyPolicies",
+            Self::CommitAndPush => "CommitAndPush",
         }
     }
 }

@@ -112,6 +112,11 @@ impl Enqueue {
         self.queue.add(key, LIVE, Some(trigger_of(trigger)));
     }
 
+    /// Enqueues `key` after `delay`, unless it is due earlier; a run that is under way is not interrupted (IA-STATUS-067).
+    pub fn add_after(&self, key: Key, delay: Duration) {
+        self.queue.add_after(key, delay, LIVE);
+    }
+
     /// Enqueues `key` for an object of the initial list, at a lower priority than live changes.
     pub fn add_initial(&self, key: Key) {
         self.queue.add(key, INITIAL, None);

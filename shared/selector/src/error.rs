@@ -126,6 +126,20 @@ const VALUE: &str = "a valid label must be an empty string or consist of alphanu
                      start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
                      for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
+/// The faults of a key in one text.
+pub(crate) fn key_text(faults: &[KeyFault]) -> String {
+    let faults: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.text(Words::Current))
+        .collect();
+    faults.join("; ")
+}
+
+/// The fault of a value with its path.
+pub(crate) fn value_text(key: &str, invalid: &InvalidValue) -> String {
+    invalid.text(key, Words::Current)
+}
+
 fn too_long(limit: usize, words: Words) -> String {
     let unit = match words {
         Words::Current => "bytes",

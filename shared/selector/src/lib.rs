@@ -17,12 +17,14 @@
 //! ```
 
 mod error;
+mod fields;
 mod parse;
 mod validate;
 
 use std::fmt;
 
 pub use error::ParseError;
+pub use fields::{Expression, FieldsError};
 
 /// Requirements on labels, all of which must be met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

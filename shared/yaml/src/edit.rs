@@ -47,6 +47,10 @@ pub struct Scalar {
     pub value: String,
     /// The comment next to the value, otherwise the one next to its key, `#` included.
     pub comment: String,
+    /// The comment next to the value only, `#` included.
+    pub line_comment: String,
+    /// The comment lines above the value, `#` included; those above a `key: value` pair belong to the key.
+    pub head_comment: String,
     /// Line of the value, from 1.
     pub line: u32,
     /// Column of the value in characters, from 1.
@@ -56,10 +60,31 @@ pub struct Scalar {
     style: Style,
     /// Whether it is a string.
     is_string: bool,
+    is_null: bool,
+    /// Whether a new value is to be read back as exactly this string.
+    exact: bool,
     in_flow: bool,
     /// Whether anything but blanks separates it from the previous scalar; otherwise an omitted value has no position of
     /// its own.
     apart: bool,
+}
+
+impl Scalar {
+    /// Whether it is null: `~`, `null`, or omitted.
+    pub fn is_null(&self) -> bool {
+        self.is_null
+    }
+
+    /// The same scalar, whose new value is to be read back as exactly the string that [`replace`] gets: what was a number
+    /// is quoted if it would be one again, and a block scalar ends without a line break if the string does.
+    #[must_use]
+    pub fn as_exact_string(&self) -> Self {
+        Self {
+            is_string: true,
+            exact: true,
+            ..self.clone()
+        }
+    }
 }
 
 /// The position of a scalar of the event stream.
@@ -179,11 +204,15 @@ impl Walk<'_> {
                         beside
                     }
                     .to_owned(),
+                    line_comment: beside.to_owned(),
+                    head_comment: node.head_comment().to_owned(),
                     line: span.line,
                     column: span.column,
                     range: span.range,
                     style: node.style,
                     is_string: node.short_tag() == resolve::STR,
+                    is_null: node.short_tag() == resolve::NULL,
+                    exact: false,
                     in_flow: span.in_flow,
                     apart: span.apart,
                 });
@@ -372,10 +401,16 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
     if folded || keeps_indent || value.is_empty() || lines.iter().any(unsafe_line) {
         return Err(unfit());
     }
+    let header = if scalar.exact {
+        exact_header(header, value)
+    } else {
+        header.to_owned()
+    };
+    let line_break = if header.ends_with('\r') { "\r\n" } else { "\n" };
     let mut out = format!("{header}\n");
     for (at, line) in lines.iter().enumerate() {
         if at > 0 {
-            out.push('\n');
+            out.push_str(line_break);
         }
         if !line.is_empty() {
             out.push_str(indent.unwrap_or(""));
@@ -383,9 +418,22 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
         }
     }
     if old.ends_with('\n') {
-        out.push('\n');
+        out.push_str(line_break);
     }
     Ok(out)
+}
+
+/// The header of a block scalar with the indicator that keeps exactly the line breaks at the end of `value`. The range
+/// of the scalar has one line break at most, so that more are kept as they are.
+fn exact_header(header: &str, value: &str) -> String {
+    let (style, rest) = header.split_at(header.len().min(1));
+    let wanted = match (value.ends_with("\n\n"), value.ends_with('\n')) {
+        (true, _) => return header.to_owned(),
+        (false, true) => "",
+        (false, false) => "-",
+    };
+    let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
+    format!("{style}{wanted}{rest}")
 }
 
 #[cfg(test)]
@@ -491,6 +539,46 @@ mod tests {
     }
 
     #[test]
+    fn an_exact_string_is_read_back_as_it_was_given() {
+        let cases = [
+            ("a: 1\n", "2", "a: \"2\"\n"),
+            ("a: 1\n", "v2", "a: v2\n"),
+            ("a: ~\n", "1.0", "a: \"1.0\"\n"),
+            ("a: 'x'\n", "1.0", "a: '1.0'\n"),
+            ("a: | # c\n  x\n", "y", "a: |- # c\n  y\n"),
+            ("a: >+\n  x\n\nb: 1\n", "y", "a: >-\n  y\n\nb: 1\n"),
+            ("a: |-\r\n  x\r\nb: 1\r\n", "y", "a: |-\r\n  y\r\nb: 1\r\n"),
+            ("a: &v 1 # c\n", "x", "a: &v x # c\n"),
+        ];
+        for (text, value, want) in cases {
+            let scalars = scalars(text).unwrap();
+            let exact = scalars[0].as_exact_string();
+            let edited = replace(text, [(&exact, value)]).unwrap();
+            assert_eq!(edited, want);
+            assert_eq!(super::scalars(&edited).unwrap()[0].value, value);
+        }
+    }
+
+    #[test]
+    fn comments_above_belong_to_items_and_keys() {
+        let text = "# of the key\na: 1 # beside\nlist:\n# above\n- x\nb: # of b\n  y\n";
+        let found: Vec<_> = scalars(text)
+            .unwrap()
+            .into_iter()
+            .map(|scalar| (scalar.head_comment, scalar.line_comment))
+            .collect();
+        assert_eq!(found[0], (String::new(), "# beside".to_owned()));
+        assert_eq!(found[1], ("# above".to_owned(), String::new()));
+        assert!(
+            scalars(text)
+                .unwrap()
+                .iter()
+                .all(|scalar| !scalar.is_null())
+        );
+        assert!(scalars("a:\n").unwrap()[0].is_null());
+    }
+
+    #[test]
     fn a_block_scalar_with_other_line_breaks_is_refused() {
         for text in ["a: |\n  old\rb: 1\n", "a: |\u{2028}\n  old\n"] {
             let scalars = scalars(text).unwrap();
@@ -498,7 +586,8 @@ mod tests {
         }
         let text = "a: |\r\n  old\r\nb: 1\r\n";
         let scalars = scalars(text).unwrap();
-        assert!(replace(text, [(&scalars[0], "new")]).is_ok());
+        let edited = replace(text, [(&scalars[0], "new")]).unwrap();
+        assert_eq!(edited, "a: |\r\n  new\r\nb: 1\r\n");
     }
 
     #[test]

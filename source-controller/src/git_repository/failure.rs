@@ -8,14 +8,13 @@ use flux_artifact::{
     DigestMismatch, ExtractError, PlaceError, RulesError, StorageError, UnpackError,
 };
 use flux_budget::Exhausted;
-use flux_cloud::GitHubAppError;
 use flux_git::{AuthError, UrlError, VerifyError};
-use flux_http::{BuildError, SecretError};
-use flux_identity::IdentityError;
+use flux_http::SecretError;
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
     WriteError,
 };
+use flux_repository::{AccessError, LoginError};
 use flux_runtime::outcome::{Cause, Next};
 use flux_runtime::{Failure, Notice, Pace, panics};
 use flux_tree::PathError;
@@ -61,7 +60,7 @@ pub(super) enum StepError {
     #[error(transparent)]
     GitHubAppKeys(SecretError),
     #[error("failed to configure authentication options")]
-    Provider(#[from] AppError),
+    Provider(#[from] LoginError),
 
     #[error(
         "could not get resource for include '{name}': GitRepository.source.toolkit.fluxcd.io \"{name}\" not found"
@@ -165,15 +164,21 @@ impl From<tokio::task::JoinError> for StepError {
     }
 }
 
-/// Why signing in as a GitHub App failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AppError {
-    #[error(transparent)]
-    Client(BuildError),
-    #[error(transparent)]
-    App(GitHubAppError),
-    #[error(transparent)]
-    Identity(Box<IdentityError>),
+impl From<AccessError> for StepError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Proxy(error) => Self::Proxy(error),
+            AccessError::Url { url, source } => Self::Url { url, source },
+            AccessError::Secret { secret, source } => Self::Secret { secret, source },
+            AccessError::Auth(error) => Self::Auth(error),
+            AccessError::Passphrase(secret) => Self::Passphrase(secret),
+            AccessError::UnexpectedGitHubApp(secret) => Self::UnexpectedGitHubApp(secret),
+            AccessError::GitHubAppSecretMissing => Self::GitHubAppSecretMissing,
+            AccessError::GitHubAppDataMissing => Self::GitHubAppDataMissing,
+            AccessError::GitHubAppKeys(error) => Self::GitHubAppKeys(error),
+            AccessError::Login(error) => Self::Provider(error),
+        }
+    }
 }
 
 /// Why an included artifact could not be copied.

@@ -18,21 +18,21 @@ use crate::session::Session;
 pub(super) type References = ClaimedVec<([u8; 20], u32)>;
 
 /// An object's hash, computed in Git's way.
-pub(super) struct Hash(gix::hash::Hasher);
+pub(crate) struct Hash(gix::hash::Hasher);
 
 impl Hash {
-    pub(super) fn new(kind: Kind, size: u32) -> Self {
+    pub(crate) fn new(kind: Kind, size: u32) -> Self {
         let mut hasher = hasher(gix::hash::Kind::Sha1);
         hasher.update(format!("{kind} {size}\0").as_bytes());
         Self(hasher)
     }
 
-    pub(super) fn update(&mut self, piece: &[u8]) {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
     /// The hash; an error if the content is a known kind of collision attack.
-    pub(super) fn finish(self) -> Result<[u8; 20], Fault> {
+    pub(crate) fn finish(self) -> Result<[u8; 20], Fault> {
         let id: ObjectId = self
             .0
             .try_finalize()

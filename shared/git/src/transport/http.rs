@@ -39,6 +39,7 @@ pub(crate) fn client(remote: &Remote) -> Result<reqwest::Client, Fault> {
 pub(super) fn connect(
     remote: &Remote,
     session: &Arc<Session>,
+    service: super::Service,
 ) -> Result<Box<dyn super::Channel>, Fault> {
     let authorization = remote.auth.authorization();
     if let Some(value) = &authorization
@@ -46,8 +47,9 @@ pub(super) fn connect(
     {
         // Usually a token with a trailing newline.
         return Err(Fault::Connection(format!(
-            "Get \"{}{DISCOVERY}?service=git-upload-pack\": net/http: invalid header field value for \"Authorization\"",
-            remote.url
+            "Get \"{}{DISCOVERY}?service={}\": net/http: invalid header field value for \"Authorization\"",
+            remote.url,
+            service.name()
         )));
     }
     let base = remote.url.without_user();
@@ -58,7 +60,9 @@ pub(super) fn connect(
         keyed: base.contains('?'),
         redirected: None,
     };
-    Ok(Box::new(super::smart::OverHttp::new(session, http, base)))
+    Ok(Box::new(super::smart::OverHttp::new(
+        session, http, base, service,
+    )))
 }
 
 struct Client {
@@ -115,8 +119,9 @@ enum Explain {
 
 /// Sends a request and turns every response except success and redirect into a fault.
 ///
-/// Both requests of a fetch only read: the discovery by its nature, and `git-upload-pack` because it is stateless. So
-/// either may be repeated if a proxy has closed the connection in between.
+/// Each request may be repeated if a proxy has closed the connection in between: the discovery and `git-upload-pack` only
+/// read, and `git-receive-pack` gets the expected old value of each reference, so that the second of two equal requests
+/// changes nothing.
 fn send(
     session: &Session,
     request: reqwest::RequestBuilder,
@@ -236,7 +241,7 @@ impl Http for Client {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
         _body: PostBodyDataKind,
     ) -> gix::Result<PostResponse<Lines, Body, PostBody>> {
-        // The body of a fetch fits into memory; the request is sent when the response is first read.
+        // The body fits into memory; the request is sent when the response is first read.
         let request = self.request(reqwest::Method::POST, url, headers);
         let exchange = Exchange::pending(&self.session, request, self.explain());
         Ok(PostResponse {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gix_transport::client::blocking_io::http::{Http, PostBodyDataKind};
 
-use super::Channel;
+use super::{Channel, Service};
 use crate::error::Fault;
 use crate::session::Session;
 use crate::wire::FLUSH;
@@ -19,14 +19,16 @@ pub(super) struct OverHttp<H> {
     http: H,
     /// The repository's address, after the last redirect once the server has responded.
     base: String,
+    service: Service,
 }
 
 impl<H: Http> OverHttp<H> {
-    pub(super) fn new(session: &Arc<Session>, http: H, base: String) -> Self {
+    pub(super) fn new(session: &Arc<Session>, http: H, base: String, service: Service) -> Self {
         Self {
             session: Arc::clone(session),
             http,
             base,
+            service,
         }
     }
 
@@ -47,8 +49,12 @@ fn failed(session: &Session, error: &dyn std::fmt::Display) -> Fault {
 
 impl<H: Http> Channel for OverHttp<H> {
     fn greeting(&mut self) -> Result<Box<dyn Read + '_>, Fault> {
-        let url = self.url("info/refs?service=git-upload-pack");
-        let answer = self.http.get(&url, &self.base, [VERSION_2]);
+        let url = self.url(&format!("info/refs?service={}", self.service.name()));
+        let headers = match self.service {
+            Service::UploadPack => &[VERSION_2][..],
+            Service::ReceivePack => &[],
+        };
+        let answer = self.http.get(&url, &self.base, headers);
         let answer = answer.map_err(|error| failed(&self.session, &error))?;
         if let Some(base) = self.http.redirected_base_url() {
             self.base = base;
@@ -57,12 +63,11 @@ impl<H: Http> Channel for OverHttp<H> {
     }
 
     fn request(&mut self, message: &[u8], is_v2: bool) -> Result<Box<dyn Read + '_>, Fault> {
-        let url = self.url("git-upload-pack");
-        let headers = [
-            "Content-Type: application/x-git-upload-pack-request",
-            "Accept: application/x-git-upload-pack-result",
-            VERSION_2,
-        ];
+        let service = self.service.name();
+        let url = self.url(service);
+        let content_type = format!("Content-Type: application/x-{service}-request");
+        let accept = format!("Accept: application/x-{service}-result");
+        let headers = [&content_type, &accept, VERSION_2];
         let headers = &headers[..if is_v2 { 3 } else { 2 }];
         let answer = self.http.post(
             &url,

@@ -1,4 +1,4 @@
-//! `git-upload-pack` over SSH, on russh.
+//! A service of Git over SSH, on russh.
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind};
 
+use super::Service;
 use crate::error::Fault;
 use crate::known_hosts::KnownHosts;
 use crate::remote::Remote;
@@ -21,10 +22,12 @@ const MAX_SPEECH: usize = 16 * 1024;
 pub(super) fn connect(
     remote: &Remote,
     session: &Arc<Session>,
+    service: Service,
 ) -> Result<Box<dyn super::Channel>, Fault> {
-    let (handle, read, write) = session.block_on(open(remote))??;
+    let (handle, read, write) = session.block_on(open(remote, service))??;
     let reader = Reader {
         session: Arc::clone(session),
+        service,
         channel: read,
         piece: Bytes::new(),
         over: false,
@@ -42,7 +45,7 @@ pub(super) fn connect(
 type Opened = (Handle<HostCheck>, ChannelReadHalf, ChannelWriteHalf<Msg>);
 
 /// Connects, checks the host key, authenticates, and starts the command.
-async fn open(remote: &Remote) -> Result<Opened, Fault> {
+async fn open(remote: &Remote, service: Service) -> Result<Opened, Fault> {
     let settings = |error: &dyn std::error::Error| Fault::SshSettings(chain(error));
     let (host, port) = (remote.url.host().to_owned(), remote.url.port());
     let key = crate::ssh_key::parse(&remote.auth.identity, Some(&remote.auth.password));
@@ -89,12 +92,14 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
         .channel_open_session()
         .await
         .map_err(|error| broken(&error))?;
-    // A server that rejects the variable uses an older protocol version.
-    channel
-        .set_env(false, "GIT_PROTOCOL", "version=2")
-        .await
-        .map_err(|error| broken(&error))?;
-    let command = format!("git-upload-pack {}", quote(remote.url.path()));
+    if service == Service::UploadPack {
+        // A server that rejects the variable uses an older protocol version.
+        channel
+            .set_env(false, "GIT_PROTOCOL", "version=2")
+            .await
+            .map_err(|error| broken(&error))?;
+    }
+    let command = format!("{} {}", service.name(), quote(remote.url.path()));
     channel
         .exec(true, command)
         .await
@@ -217,6 +222,7 @@ impl client::Handler for HostCheck {
 /// The command's output.
 struct Reader {
     session: Arc<Session>,
+    service: Service,
     channel: ChannelReadHalf,
     piece: Bytes,
     /// Set when the output has ended.
@@ -242,9 +248,10 @@ impl Reader {
                     self.said.extend_from_slice(&data[..room]);
                 }
                 Some(ChannelMsg::Failure) => {
-                    return Err(Fault::Connection(
-                        "ssh: the server does not run git-upload-pack".to_owned(),
-                    ));
+                    return Err(Fault::Connection(format!(
+                        "ssh: the server does not run {}",
+                        self.service.name()
+                    )));
                 }
                 // The end of the output is followed by the exit status and the last messages.
                 Some(ChannelMsg::Close) | None => return Ok(Bytes::new()),
@@ -270,10 +277,11 @@ impl Read for Reader {
             match self.next_piece() {
                 Ok(piece) if piece.is_empty() => {
                     self.over = true;
-                    if !self.spoke
-                        && let Some(fault) = self.explain()
-                    {
-                        return Err(self.session.fail(fault));
+                    if let Some(fault) = self.explain() {
+                        if !self.spoke {
+                            return Err(self.session.fail(fault));
+                        }
+                        self.session.remark(fault);
                     }
                 }
                 Ok(piece) => {

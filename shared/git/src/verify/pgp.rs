@@ -10,9 +10,11 @@ use ::pgp::composed::{
 };
 use ::pgp::crypto::hash::HashAlgorithm;
 use ::pgp::packet::{Signature, SignatureType, SubpacketData};
-use ::pgp::types::{KeyDetails, Tag};
+use ::pgp::types::{Fingerprint, KeyDetails, Tag};
 
-use super::{MAX_ARMOR, SignatureError};
+use super::SignatureError;
+
+pub(crate) use super::MAX_ARMOR;
 
 #[cfg(test)]
 mod tests;
@@ -104,7 +106,7 @@ fn read_ring(armored: &str) -> Result<Vec<SignedPublicKey>, &'static str> {
 
 /// The text from its first armor header line on, with white space at both ends of each line removed: Go's reader
 /// ignores it, and keys are often indented with the YAML that they were pasted into.
-fn unindented(armored: &str) -> Option<String> {
+pub(crate) fn unindented(armored: &str) -> Option<String> {
     let lines = armored.lines().map(str::trim);
     let mut lines = lines.skip_while(|line| !line.starts_with("-----BEGIN PGP "));
     let mut text = lines.next()?.to_owned();
@@ -116,23 +118,50 @@ fn unindented(armored: &str) -> Option<String> {
     Some(text)
 }
 
-/// Whether the key or one of its subkeys made the signature and was allowed to.
-fn made_by(key: &SignedPublicKey, signature: &Signature, payload: &[u8], now: u64) -> bool {
-    if !is_usable(signature, now) || !is_strong(signature) {
-        return false;
+/// The part of a key that signs.
+pub(crate) enum Signer {
+    /// The primary key.
+    Primary,
+    /// The subkey with this fingerprint.
+    Subkey(Fingerprint),
+}
+
+/// What a key signs with, as in Go: its newest subkey that may sign, else the primary key if it may; `None` for a key that is
+/// expired or revoked, or may not sign.
+pub(crate) fn signer(key: &SignedPublicKey, now: u64) -> Option<Signer> {
+    let vouching = valid_self_signature(key, now)?;
+    let newest = key
+        .public_subkeys
+        .iter()
+        .filter(|subkey| may_sign(key, subkey, now))
+        .max_by_key(|subkey| subkey.key.created_at().as_secs());
+    match newest {
+        Some(subkey) => Some(Signer::Subkey(subkey.key.fingerprint())),
+        None => vouching.key_flags().sign().then_some(Signer::Primary),
     }
-    let Some(vouching) = primary_self_signature(key, now) else {
-        return false;
-    };
+}
+
+/// The self-signature of a key that is neither expired nor revoked.
+fn valid_self_signature(key: &SignedPublicKey, now: u64) -> Option<&Signature> {
+    let vouching = primary_self_signature(key, now)?;
     let primary = &key.primary_key;
     let revoked = key
         .details
         .revocation_signatures
         .iter()
         .any(|revocation| revocation.verify_key(primary).is_ok());
-    if revoked || is_expired(primary, vouching, now) {
+    (!revoked && !is_expired(primary, vouching, now)).then_some(vouching)
+}
+
+/// Whether the key or one of its subkeys made the signature and was allowed to.
+fn made_by(key: &SignedPublicKey, signature: &Signature, payload: &[u8], now: u64) -> bool {
+    if !is_usable(signature, now) || !is_strong(signature) {
         return false;
     }
+    let Some(vouching) = valid_self_signature(key, now) else {
+        return false;
+    };
+    let primary = &key.primary_key;
     if vouching.key_flags().sign() && signature.verify(primary, payload).is_ok() {
         return true;
     }

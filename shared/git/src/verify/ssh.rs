@@ -6,7 +6,7 @@ use russh::keys::{HashAlg, PublicKey};
 use super::{MAX_ARMOR, SignatureError};
 
 /// Git's signature namespace.
-const NAMESPACE: &str = "git";
+pub(crate) const NAMESPACE: &str = "git";
 
 /// Verifies an armored signature and returns the key's fingerprint.
 pub(super) fn verify(

@@ -10,7 +10,7 @@ use super::Advertisement;
 /// The packet that ends a message; on its own it means that no command follows.
 pub(crate) const FLUSH: &[u8] = b"0000";
 const DELIMITER: &[u8] = b"0001";
-const AGENT: &str = concat!("agent=git/flux-", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("agent=git/flux-", env!("CARGO_PKG_VERSION"));
 
 /// The command of protocol version 2 that lists the references whose names begin with one of `prefixes`.
 pub(crate) fn list(server: &Advertisement, prefixes: &[&str]) -> Vec<u8> {

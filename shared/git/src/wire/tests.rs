@@ -268,3 +268,166 @@ fn a_fault_passes_through_a_reader() {
     let lost = read(std::io::Error::other("reset"));
     assert!(matches!(lost, Fault::Connection(text) if text == "reset"));
 }
+
+const NULL: &str = "0000000000000000000000000000000000000000";
+
+fn commands(names: &[&str]) -> Vec<Command> {
+    let command = |name: &&str| Command {
+        name: (*name).to_owned(),
+        old: A.parse().unwrap(),
+        new: B.parse().unwrap(),
+    };
+    names.iter().map(command).collect()
+}
+
+#[rstest]
+#[case::everything(
+    "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format=sha1 push-options agent=x",
+    &["r1"], &["a=b", "c="],
+    &["<A> <B> r1\0 report-status-v2 side-band-64k quiet push-options object-format=sha1 agent=AGENT", "0000", "a=b", "c=", "0000"]
+)]
+#[case::no_options_are_sent_unless_wanted("report-status push-options", &["r1"], &[], &["<A> <B> r1\0 report-status", "0000"])]
+// IA-GIT-079
+#[case::options_are_dropped_if_unsupported("report-status", &["r1"], &["a=b"], &["<A> <B> r1\0 report-status", "0000"])]
+#[case::several_are_atomic("atomic report-status", &["r1", "r2"], &[], &["<A> <B> r1\0 report-status atomic", "<A> <B> r2", "0000"])]
+#[case::nothing("", &["r1"], &[], &["<A> <B> r1", "0000"])]
+fn pushes_use_the_server_capabilities(
+    #[case] can: &str,
+    #[case] names: &[&str],
+    #[case] options: &[&str],
+    #[case] expected: &[&str],
+) {
+    let agent = concat!("git/flux-", env!("CARGO_PKG_VERSION"));
+    let server = format!("<A> r1\0{can}\n");
+    let server = advertisement(&[&server, "0000"]).unwrap();
+    let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    let update = Update {
+        commands: &commands(names),
+        options: &options,
+    };
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|line| line.replace("AGENT", agent))
+        .collect();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    assert_eq!(update.encode(&server).unwrap(), message(&expected));
+}
+
+#[test]
+fn names_and_options_that_do_not_fit_into_packets_are_refused() {
+    let server = advertisement(&["<A> r1\0push-options\n", "0000"]).unwrap();
+    let encode = |name: &str, options: &[String]| {
+        let update = Update {
+            commands: &commands(&[name]),
+            options,
+        };
+        update.encode(&server).map_err(|fault| fault.to_string())
+    };
+    let long = encode(&"r".repeat(70_000), &[]).unwrap_err();
+    assert!(long.ends_with("bytes in the name of a reference"), "{long}");
+    let long = encode("r", &["x".repeat(70_000)]).unwrap_err();
+    assert!(long.ends_with("bytes in one push option"), "{long}");
+    let many = encode("r", &vec!["x".repeat(60_000); 5]).unwrap_err();
+    assert!(many.ends_with("bytes of push options"), "{many}");
+}
+
+#[test]
+fn a_repository_without_references_is_advertised_for_a_push() {
+    let none = format!("{NULL} capabilities^{{}}\0report-status\n");
+    for lines in [
+        &[&*none, "0000"][..],
+        &["# service=git-receive-pack\n", "0000", &none, "0000"],
+    ] {
+        let server = advertisement(lines).unwrap();
+        assert!(Update::has_report(&server) && !Update::has_side_band(&server));
+        assert!(server.references.unwrap().is_empty());
+    }
+}
+
+/// The report in `lines`, as text.
+fn report(lines: &[u8]) -> Result<String, String> {
+    let wanted = |name: &str| name.starts_with('r');
+    let report = Report::read(&mut &*lines, wanted).map_err(|fault| fault.to_string())?;
+    let mut text = report.unpack.clone().unwrap_or_default();
+    for (name, _) in &report.statuses {
+        let status = report.status(name).unwrap().unwrap_or("ok");
+        text.push_str(&format!("[{name} {status}]"));
+    }
+    Ok(text)
+}
+
+#[rstest]
+#[case(&["unpack ok\n", "ok r1\n", "ng r2 hook declined\n", "0000"], Ok("[r1 ok][r2 hook declined]"))]
+#[case(&["unpack ok\n", "ok r1\n", "option refname r3\n", "option forced-update\n", "0000"], Ok("[r1 ok]"))]
+#[case(&["unpack ok\n", "ok x\n", "ng y no\n", "ng r1\n", "ok r1\n", "0000"], Ok("[r1 failed]"))]
+#[case(&["unpack index-pack \u{1b}[31mabnormal\u{1b}[0m exit\r\n", "0000"], Ok("index-pack abnormal exit"))]
+#[case(&["ok r1\n", "0000"], Err("it does not begin with the result of unpacking"))]
+#[case(&["unpack ok\n", "what r1\n", "0000"], Err("it has an unknown line"))]
+#[case(&["0000"], Err("it has no result"))]
+#[case(&["unpack ok\n", "0001"], Err("it has no result"))]
+#[case(&["unpack ok\n", "ok r1\n"], Err("the server's answer ends too early: unexpected EOF"))]
+#[case(&[], Err("the server's answer ends too early: unexpected EOF"))]
+#[case(&["ERR no\n"], Err("no"))]
+fn reports_on_pushes_are_read(#[case] lines: &[&str], #[case] expected: Result<&str, &str>) {
+    match (report(&message(lines)), expected) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+        (Err(found), Err(expected)) => assert!(found.ends_with(expected), "{found}"),
+        (found, _) => panic!("{found:?}"),
+    }
+}
+
+#[test]
+fn endless_reports_are_refused() {
+    let mut lines = vec!["unpack ok\n".to_owned()];
+    lines.extend((0..100_000).map(|number| format!("ok x{number}\n")));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let error = report(&message(&lines)).unwrap_err();
+    assert!(
+        error.ends_with("the limit of 1048576 bytes in the report of a push"),
+        "{error}"
+    );
+}
+
+#[test]
+fn reports_are_extracted_from_the_side_band() {
+    let inner = String::from_utf8(message(&["unpack ok\n", "ok r1\n", "0000"])).unwrap();
+    let (first, second) = inner.split_at(20);
+    let (first, second) = (format!("\x01{first}"), format!("\x01{second}"));
+    let lines = [
+        "\x02remote: \x1b[1mGitLab:\x1b[0m\tno\x07\n",
+        &first,
+        "\x02 more\n",
+        &second,
+        "\x02later",
+        "0000",
+    ];
+    let bytes = message(&lines);
+    let mut band = SideBand::new(&bytes[..]);
+    let report = Report::read(&mut band, |_| true).unwrap();
+    assert_eq!(report.status("r1"), Some(None));
+    assert_eq!(report.status("r2"), None);
+    assert_eq!(band.said(), "remote: GitLab: no more");
+    band.drain();
+    assert_eq!(band.said(), "remote: GitLab: no more later");
+}
+
+#[rstest]
+#[case("\x03out of disk\x1b[0m\n", "remote: out of disk")]
+#[case("\x04what", "unknown side band")]
+fn the_side_band_ends_with_an_error(#[case] line: &str, #[case] expected: &str) {
+    let bytes = message(&[line]);
+    let error = Report::read(&mut SideBand::new(&bytes[..]), |_| true).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn endless_messages_are_refused_and_shown_in_part() {
+    let line = format!("\x02{} ", "wörd ".repeat(10_000));
+    let lines = vec![&*line; 200];
+    let bytes = message(&lines);
+    let mut band = SideBand::new(&bytes[..]);
+    let error = Report::read(&mut band, |_| true).unwrap_err();
+    assert!(error.is_too_large(), "{error}");
+    let said = band.said();
+    assert!(said.len() <= 1024 + 3 && said.ends_with('…'), "{said}");
+}

@@ -1,4 +1,5 @@
 //! A server with responses defined by the test, and packs that Git would not write.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use flux_errors::chain;
 use flux_git::{
-    AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
-    Snapshot,
+    AuthOptions, Change, Checkout, CheckoutOptions, Commit, EntryKind, FetchOptions, Fetched,
+    GitUrl, NewCommit, Person, PushOptions, Pushed, Reference, Remote, RemoteOptions, Snapshot,
+    SwitchBranch, WorkingCopy,
 };
 use flux_http::SecretData;
 
@@ -94,4 +95,86 @@ pub(crate) fn files(snapshot: &Snapshot) -> BTreeMap<String, String> {
         );
     }
     files
+}
+
+/// The working copy, which must not be unchanged or empty.
+pub(crate) async fn check_out_with(
+    remote: &Remote,
+    wanted: &str,
+    options: &CheckoutOptions,
+) -> Result<Box<WorkingCopy>, String> {
+    match remote.checkout(&reference(wanted), options, MINUTE).await {
+        Ok(Checkout::WorkingCopy(copy)) => Ok(copy),
+        Ok(other) => Err(format!("{other:?}")),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// A shallow checkout.
+pub(crate) fn shallow() -> CheckoutOptions {
+    CheckoutOptions {
+        shallow: true,
+        ..CheckoutOptions::default()
+    }
+}
+
+/// A shallow checkout that switches to a branch.
+pub(crate) fn switching(name: &str, use_remote: bool) -> CheckoutOptions {
+    CheckoutOptions {
+        switch: Some(SwitchBranch {
+            name: name.to_owned(),
+            use_remote,
+        }),
+        ..shallow()
+    }
+}
+
+pub(crate) async fn check_out(remote: &Remote, wanted: &str) -> Box<WorkingCopy> {
+    check_out_with(remote, wanted, &shallow()).await.unwrap()
+}
+
+/// What a commit of the tests says besides its files.
+pub(crate) fn details(message: &str) -> NewCommit {
+    NewCommit {
+        author: Person {
+            name: "Flux".to_owned(),
+            email: "flux@example.com".to_owned(),
+            seconds: 1_700_000_000,
+            offset: 0,
+        },
+        committer: None,
+        message: message.to_owned(),
+    }
+}
+
+pub(crate) fn changes(files: &[(&str, &str)]) -> Vec<Change> {
+    files
+        .iter()
+        .map(|(path, content)| Change {
+            path: path.as_bytes().to_vec(),
+            content: content.as_bytes().to_vec(),
+        })
+        .collect()
+}
+
+/// Commits one file, which must differ.
+pub(crate) fn commit(copy: &mut WorkingCopy, path: &str, content: &str) -> Commit {
+    let message = format!("write {content} to {path}");
+    copy.commit_files(changes(&[(path, content)]), &details(&message), None)
+        .unwrap()
+        .unwrap()
+}
+
+/// Pushes the current branch.
+pub(crate) async fn push(copy: &mut WorkingCopy) -> Result<Vec<Pushed>, String> {
+    push_with(copy, &PushOptions::default()).await
+}
+
+pub(crate) async fn push_with(
+    copy: &mut WorkingCopy,
+    options: &PushOptions,
+) -> Result<Vec<Pushed>, String> {
+    copy.push(options, MINUTE)
+        .await
+        .map_err(|error| chain(&error))
 }

@@ -25,8 +25,11 @@ pub(super) fn index(item: &Rv, indexes: &[Rv]) -> Result<Rv, CallError> {
                 element(list.go_type(), found)
             }
             Value::Map(map) => {
-                let key = prepare(at.value().cloned(), &types::STRING)?;
-                let found = key.as_str().and_then(|key| map.get(key));
+                let keys = map.go_type().key;
+                let key_type = keys.map_or(&types::STRING, |keys| keys.go_type);
+                let key = prepare(at.value().cloned(), key_type)?;
+                let key = keys.map_or_else(|| key.as_str().cloned(), |keys| (keys.text)(&key));
+                let found = key.and_then(|key| map.get(&key));
                 let elem = map.go_type().elem.unwrap_or(&types::ANY);
                 element(
                     map.go_type(),

@@ -67,6 +67,10 @@ impl<'t> Execution<'t, '_> {
             {
                 return self.call_method(dot, value, method, site, args, last);
             }
+            if ty.key.is_some() {
+                let type_name = type_name.unwrap_or(ty.name);
+                return Err(self.fault(format!("can't evaluate field {name} in type {type_name}")));
+            }
             if !args.is_empty() || last.is_some() {
                 return Err(self.fault(format!("{name} is not a method but has arguments")));
             }

@@ -166,7 +166,8 @@ impl<'t> Execution<'t, '_> {
                 let ran = !entries.is_empty();
                 for (key, item) in entries {
                     let element = element(any, item);
-                    if self.round(Rv::Is(Value::Str(key)), &element, range, out)? {
+                    let key = map.go_type().key_value(key);
+                    if self.round(Rv::Is(key), &element, range, out)? {
                         break;
                     }
                 }

@@ -4,7 +4,7 @@ use flux_golang::{strconv, unicode};
 
 use super::flags::Flags;
 use crate::error::CallError;
-use crate::value::{IntType, Kind, Object, Str, Value};
+use crate::value::{IntType, Kind, Object, Str, Type, Value};
 
 /// Maximum depth of printing; Go would overflow its stack on a map that contains itself.
 const MAX_DEPTH: usize = 500;
@@ -92,11 +92,11 @@ impl<'a> Printer<'a> {
                 let entries = map.entries();
                 if self.flags.sharp_v {
                     self.go_prefix(value, map.is_nil(), |p| {
-                        p.entries(entries, ", ", verb, depth);
+                        p.entries(map.go_type(), entries, ", ", verb, depth);
                     });
                 } else {
                     self.out.extend_from_slice(b"map[");
-                    self.entries(entries, " ", verb, depth);
+                    self.entries(map.go_type(), entries, " ", verb, depth);
                     self.out.push(b']');
                 }
             }
@@ -151,12 +151,19 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn entries(&mut self, entries: Vec<(Str, Value)>, between: &str, verb: char, depth: usize) {
+    fn entries(
+        &mut self,
+        ty: Type,
+        entries: Vec<(Str, Value)>,
+        between: &str,
+        verb: char,
+        depth: usize,
+    ) {
         for (i, (key, item)) in entries.into_iter().enumerate() {
             if i > 0 {
                 self.out.extend_from_slice(between.as_bytes());
             }
-            self.value(&Value::Str(key), verb, depth + 1);
+            self.value(&ty.key_value(key), verb, depth + 1);
             self.out.push(b':');
             self.value(&item, verb, depth + 1);
             if self.too_deep {

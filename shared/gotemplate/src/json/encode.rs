@@ -94,6 +94,10 @@ impl Encoder {
                 }
                 self.close(']', list.items().is_empty(), depth);
             }
+            Value::Map(map) if map.go_type().key.is_some() => {
+                let name = map.go_type().name;
+                return Err(JsonError(format!("json: unsupported type: {name}")));
+            }
             Value::Map(map) if map.is_nil() => self.raw("null"),
             Value::Map(map) => self.object(map.entries(), depth)?,
             Value::Time(time) => {

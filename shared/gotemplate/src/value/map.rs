@@ -1,4 +1,4 @@
-//! Go maps with string keys.
+//! Go maps, whose keys are strings or texts for keys of another type.
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use super::{Constant, Constants, Str, Type, Value, dispose, types};
 
 /// A Go map with string keys: shared by all its clones, modified in place, iterated in the order of its keys.
 ///
-/// There are no other key types: values come from JSON, YAML and template functions.
+/// Values that come from JSON, YAML and template functions have no other key types. The maps of a host may
+/// ([`TypeInfo::with_keys`](super::TypeInfo::with_keys)): their texts are turned into keys where templates see them.
 #[derive(Clone)]
 pub struct Map {
     ty: Type,

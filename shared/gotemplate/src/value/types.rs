@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::CallError;
-use crate::value::Value;
+use crate::value::{Str, Value};
 
 /// A type. Types are compared by the address of their description, so descriptions are statics.
 pub type Type = &'static TypeInfo;
@@ -123,6 +123,17 @@ pub struct Method {
 /// The body of a [`Method`]; takes the receiver and the arguments.
 pub type MethodBody = fn(&Value, &mut Context<'_>, &mut Vec<Value>) -> Result<Value, CallError>;
 
+/// The key type of a map whose keys are not strings. The [`Map`](super::Map) has a text for each key; they sort as Go sorts
+/// the keys.
+pub struct KeyInfo {
+    /// The type of the keys.
+    pub go_type: Type,
+    /// The key of a text.
+    pub value: fn(&Str) -> Value,
+    /// The text of a key of this type.
+    pub text: fn(&Value) -> Option<Str>,
+}
+
 /// The description of a Go type.
 pub struct TypeInfo {
     /// The name that `%T` prints, such as `map[string]interface {}`.
@@ -133,6 +144,8 @@ pub struct TypeInfo {
     pub named: bool,
     /// The element type of slices and maps, the base type of pointers.
     pub elem: Option<Type>,
+    /// The key type of a map; `None` for string keys.
+    pub key: Option<&'static KeyInfo>,
     /// The method set.
     pub methods: &'static [Method],
 }
@@ -145,6 +158,7 @@ impl TypeInfo {
             kind,
             named: true,
             elem: None,
+            key: None,
             methods: &[],
         }
     }
@@ -156,6 +170,7 @@ impl TypeInfo {
             kind: Kind::Slice,
             named: false,
             elem: Some(elem),
+            key: None,
             methods: &[],
         }
     }
@@ -167,6 +182,7 @@ impl TypeInfo {
             kind: Kind::Map,
             named: false,
             elem: Some(elem),
+            key: None,
             methods: &[],
         }
     }
@@ -178,6 +194,7 @@ impl TypeInfo {
             kind,
             named: matches!(kind, Kind::Struct),
             elem: None,
+            key: None,
             methods: &[],
         }
     }
@@ -186,6 +203,12 @@ impl TypeInfo {
     pub const fn declared(mut self, name: &'static str) -> Self {
         self.name = name;
         self.named = true;
+        self
+    }
+
+    /// The map type with keys of another type than string.
+    pub const fn with_keys(mut self, key: &'static KeyInfo) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -205,6 +228,14 @@ impl TypeInfo {
         self.kind == Kind::Interface && self.methods.is_empty()
     }
 
+    /// What templates see as the key with this text of a map of this type.
+    pub fn key_value(&self, text: Str) -> Value {
+        match self.key {
+            Some(key) => (key.value)(&text),
+            None => Value::Str(text),
+        }
+    }
+
     /// Whether both describe the same type.
     pub fn same(&self, other: &Self) -> bool {
         std::ptr::eq(self, other) || (self.kind == other.kind && self.name == other.name)
@@ -219,6 +250,11 @@ impl TypeInfo {
         matches!(self.kind, Kind::Map | Kind::Slice)
             && self.kind == target.kind
             && !(self.named && target.named)
+            && match (self.key, target.key) {
+                (None, None) => true,
+                (Some(a), Some(b)) => a.go_type.same(b.go_type),
+                _ => false,
+            }
             && match (self.elem, target.elem) {
                 (Some(a), Some(b)) => a.same(b),
                 _ => false,
@@ -238,6 +274,7 @@ pub static ANY: TypeInfo = TypeInfo {
     kind: Kind::Interface,
     named: false,
     elem: None,
+    key: None,
     methods: &[],
 };
 /// `bool`
@@ -290,3 +327,73 @@ pub static STRING_MAP: TypeInfo = TypeInfo::map("map[string]string", &STRING);
 pub static ANY_MAP_SLICE: TypeInfo = TypeInfo::slice("[]map[string]interface {}", &ANY_MAP);
 /// A function; the text for `%T` is not available.
 pub static FUNC: TypeInfo = TypeInfo::plain("func", Kind::Func);
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Functions, Limits, Map, Nothing, Object, Session, Templates};
+
+    static KEY: TypeInfo = TypeInfo::object("host.Key", Kind::Struct);
+    static KEYED: TypeInfo = TypeInfo::map("map[host.Key]int", &INT).with_keys(&KeyInfo {
+        go_type: &KEY,
+        value: |text| Value::object(Key(text.clone())),
+        text: |key| key.downcast::<Key>().map(|key| key.0.clone()),
+    });
+
+    struct Key(Str);
+
+    impl Object for Key {
+        fn go_type(&self) -> Type {
+            &KEY
+        }
+
+        fn fields(&self) -> Vec<(&'static str, Value)> {
+            vec![("Name", self.0.clone().into())]
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    fn rendered(template: &str) -> String {
+        let mut templates = Templates::new("t", Arc::new(Functions::new()));
+        templates.parse("t", template.as_bytes()).unwrap();
+        let entries = [("b", 2), ("a", 1)].map(|(key, n)| (Str::from(key), Value::int(n)));
+        let data = Map::of(&KEYED, entries.into_iter().collect());
+        let mut session = Session::new(Nothing, Limits::default());
+        match templates.execute(&mut session, "t", data.into()) {
+            Ok(output) => String::from_utf8(output).unwrap(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn keys_of_another_type_than_string_are_values() {
+        for (template, output) in [
+            (
+                "{{ range $k, $n := . }}{{ $k.Name }}={{ $n }} {{ end }}",
+                "a=1 b=2 ",
+            ),
+            ("{{ . }}", "map[{a}:1 {b}:2]"),
+            (
+                "{{ range $k, $n := . }}{{ index $ $k }}{{ end }}{{ len . }}",
+                "122",
+            ),
+            (
+                "{{ .a }}",
+                "template: t:1:3: executing \"t\" at <.a>: can't evaluate field a in type map[host.Key]int",
+            ),
+            (
+                "{{ index . \"a\" }}",
+                "template: t:1:3: executing \"t\" at <index . \"a\">: error calling index: value has type string; should be host.Key",
+            ),
+        ] {
+            assert_eq!(rendered(template), output);
+        }
+        assert!(!KEYED.assignable_to(&TypeInfo::map("map[string]int", &INT)));
+    }
+}

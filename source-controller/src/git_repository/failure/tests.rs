@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flux_git::SignatureKind;
+use flux_identity::IdentityError;
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::{Next, Notice, Pace};
 
@@ -179,7 +180,7 @@ fn every_failure_has_the_expected_outcome() {
         ),
         // SC-AUTH-025
         (
-            AppError::Identity(Box::new(IdentityError::DefaultAccountMissing(name()))).into(),
+            LoginError::Identity(Box::new(IdentityError::DefaultAccountMissing(name()))).into(),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
