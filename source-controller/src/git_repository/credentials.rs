@@ -3,7 +3,7 @@
 use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
-use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
+use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData};
 use flux_identity::{Identities, Provider};
 use flux_references::secret_data;
 use flux_runtime::Run;
@@ -98,11 +98,7 @@ fn identify(provider: &GitProvider, secret: Option<&SecretData<'_>>) -> Result<(
             Some(_) => Ok(()),
         },
         GitProvider::Generic | GitProvider::Other(_) => match secret {
-            Some(secret)
-                if secret
-                    .get(keys::GITHUB_APP_ID)
-                    .is_some_and(|id| !id.is_empty()) =>
-            {
+            Some(secret) if secret.names_github_app() => {
                 Err(StepError::UnexpectedGitHubApp(secret.name().to_owned()))
             }
             _ => Ok(()),
