@@ -68,17 +68,12 @@ fn invalid_flags_end_the_process() {
     );
 }
 
-#[test]
-fn a_busy_address_ends_the_process() {
+#[tokio::test]
+async fn a_busy_address_ends_the_process() -> Result {
     // NC-PROC-032
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let folder = std::env::temp_dir().join(format!("busy-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let kubeconfig = folder.join("kubeconfig");
-    let config = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}], \
-                  clusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}";
-    std::fs::write(&kubeconfig, config).unwrap();
+    let cluster = Cluster::shared().await?;
     let output = Command::new(env!("CARGO_BIN_EXE_notification-controller"))
         .args([
             format!("--events-addr={address}"),
@@ -86,14 +81,13 @@ fn a_busy_address_ends_the_process() {
             "--health-addr=127.0.0.1:0".to_owned(),
             "--metrics-addr=127.0.0.1:0".to_owned(),
         ])
-        .env("KUBECONFIG", &kubeconfig)
+        .env("KUBECONFIG", cluster.kubeconfig())
         .env("RUNTIME_NAMESPACE", "default")
-        .output()
-        .unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
+        .output()?;
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains(&format!("listen tcp {address}")), "{text}");
+    ensure!(text.contains(&format!("listen tcp {address}")), "{text}");
+    Ok(())
 }
 
 /// The status of a raw request, and whether the connection was closed without an answer.
@@ -182,6 +176,9 @@ async fn probes_profiles_logs_and_metrics_are_upstreams() -> Result {
         .log()
         .wait("about no Alert", discarded)
         .await?;
+    let hooks = world.controller.webhooks_url().unwrap_or_default();
+    let (code, _) = get(format!("{}/hook/unknown", hooks.trim_end_matches('/'))).await?;
+    ensure!(code == 404, "{code}");
     // NC-PROC-055
     let page = world.metrics().await?;
     let series = format!(

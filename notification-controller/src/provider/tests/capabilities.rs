@@ -208,12 +208,28 @@ async fn notes_about_what_is_sent_hold() {
         "https://dev.azure.com/org/proj/_git/repo",
     ] {
         let azure = settings("azuredevops", &json!({"address": address}), &token);
-        let Job::Status(job) = job(&azure, &event("info")).await.unwrap() else {
+        let Job::Status(status) = job(&azure, &event("info")).await.unwrap() else {
             panic!("no status: {address}");
         };
         let api = "https://dev.azure.com/org/proj/_apis/git/repositories/repo/commits/";
-        assert!(job.list.address.starts_with(api), "{}", job.list.address);
+        assert!(
+            status.list.address.starts_with(api),
+            "{}",
+            status.list.address
+        );
     }
+    // NC-BITBUCKET-002: whatever the host
+    let elsewhere = json!({"address": "https://git.example/acme/app"});
+    let bitbucket = settings("bitbucket", &elsewhere, &[("token", b"u:t")]);
+    let Job::Status(status) = job(&bitbucket, &event("info")).await.unwrap() else {
+        panic!("no status");
+    };
+    let api = "https://api.bitbucket.org/2.0/repositories/acme/app/commit/";
+    assert!(
+        status.list.address.starts_with(api),
+        "{}",
+        status.list.address
+    );
     // NC-GOOGLEPUBSUB-003: a key in the Secret has to be one
     let key = settings("googlepubsub", &at, &[("token", b"{}")]);
     assert!(key.wanted_cloud().is_some());
