@@ -17,6 +17,8 @@ pub struct Flux {
     pub source: Controller,
     /// kustomize-controller.
     pub kustomize: Controller,
+    /// notification-controller, if there is one: then the events of the others go to it.
+    pub notification: Option<Controller>,
     /// Receives the events of both.
     pub events: EventSink,
     /// Serves the repository.
@@ -46,8 +48,29 @@ impl Flux {
         kustomize: Settings,
     ) -> Result<Self> {
         let namespace = Namespace::create(cluster, topic).await?;
+        Self::start_in(namespace, source, kustomize, None).await
+    }
+
+    /// As [`Flux::start_on`], with notification-controller.
+    pub async fn start_notified_on(cluster: &Cluster, topic: &str) -> Result<Self> {
+        let namespace = Namespace::create(cluster, topic).await?;
+        let settings = Settings::default();
+        let notification = Controller::start("notification-controller", &namespace, settings);
+        let notification = Some(notification.await?);
+        let (source, kustomize) = (Settings::default(), Settings::default());
+        Self::start_in(namespace, source, kustomize, notification).await
+    }
+
+    async fn start_in(
+        namespace: Namespace,
+        source: Settings,
+        kustomize: Settings,
+        notification: Option<Controller>,
+    ) -> Result<Self> {
         let events = EventSink::start().await?;
-        let events_flag = format!("--events-addr={}", events.url());
+        let receiver = notification.as_ref().and_then(Controller::events_url);
+        let receiver = receiver.unwrap_or_else(|| events.url());
+        let events_flag = format!("--events-addr={receiver}");
         let git = HttpGitServer::start();
         let repo = Repo::init(git.root(), "app.git");
 
@@ -65,6 +88,7 @@ impl Flux {
         Ok(Self {
             source,
             kustomize,
+            notification,
             events,
             git,
             repo,

@@ -177,7 +177,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "-",
     ),
     (
-        "",
+        "RT-FLM-029",
         "default-decryption-service-account",
         "string",
         "-",
@@ -203,6 +203,14 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
     (
         "RT-FLM-032",
         "override-manager",
+        "stringArray",
+        "-",
+        "",
+        "-",
+    ),
+    (
+        "RT-FLM-066",
+        "override-manager-before-dry-run",
         "stringArray",
         "-",
         "",
@@ -252,15 +260,8 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
     ),
     ("RT-FLM-047", "concurrent-ssa", "int", "-", "4", "-"),
     ("RT-FLM-048", "no-remote-bases", "bool", "-", "false", "-"),
-    ("KC-PROC-012", "sops-age-secret", "string", "-", "", "-"),
-    (
-        "KC-PROC-013",
-        "sops-vault-configmap",
-        "string",
-        "-",
-        "",
-        "-",
-    ),
+    ("RT-FLM-049", "sops-age-secret", "string", "-", "", "-"),
+    ("RT-FLM-050", "sops-vault-configmap", "string", "-", "", "-"),
     (
         "RT-FLM-051",
         "custom-apply-stage-kinds",
@@ -269,9 +270,9 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "",
         "-",
     ),
-    ("NC-PROC-004", "receiverAddr", "string", "-", "-", ":9292"),
+    ("RT-FLM-058", "receiverAddr", "string", "-", "-", ":9292"),
     (
-        "NC-PROC-006",
+        "RT-FLM-059",
         "rate-limit-interval",
         "duration",
         "-",
@@ -279,7 +280,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "5m",
     ),
     (
-        "NC-PROC-007",
+        "RT-FLM-060",
         "export-http-path-metrics",
         "bool",
         "-",

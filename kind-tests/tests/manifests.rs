@@ -214,6 +214,22 @@ fn every_manifest_is_part_of_a_base() -> Result {
 }
 
 #[test]
+fn definitions_are_safe_from_substitution() -> Result {
+    // FR-N-040
+    let base = first("crds/kustomization.yaml", "Kustomization")?;
+    for file in base["resources"].as_array().into_iter().flatten() {
+        let file = file.as_str().unwrap_or_default();
+        let definition = first(&format!("crds/{file}"), "CustomResourceDefinition")?;
+        let annotations = &definition["metadata"]["annotations"];
+        ensure!(
+            annotations["kustomize.toolkit.fluxcd.io/substitute"] == "disabled",
+            "{file}: {annotations}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn notification_controller_is_reached_by_two_services() -> Result {
     // NC-PROC-061
     let services = documents("notification-controller/service.yaml")?;

@@ -194,6 +194,16 @@ const VARIABLES: &[Variable] = &[
         "The address of Bitbucket's API, for Providers of the type `bitbucket`.",
     ),
     variable(
+        "NOTIFICATION_JOURNAL",
+        &["notification-controller"],
+        "A folder for the events that are not sent yet, so that a restart loses none. Default: `flux-notification-journal` below the folder for temporary files in a Pod, none elsewhere.",
+    ),
+    variable(
+        "NOTIFICATION_DEDUPLICATE_SIMILAR",
+        &["notification-controller"],
+        "`true` makes events duplicates of one another whose messages differ in identifiers, times and durations only.",
+    ),
+    variable(
         "PUBSUB_EMULATOR_HOST",
         &["notification-controller"],
         "The host and port of an emulator of Pub/Sub, for Providers of the type `googlepubsub`.",

@@ -33,6 +33,10 @@ pub(crate) struct Flags {
     pub(crate) download: DownloadFlags,
     #[command(flatten)]
     pub(crate) takeover: TakeoverFlags,
+    /// A field manager whose fields are taken over before the dry run, to recover objects whose dry run fails because of it.
+    /// May be repeated.
+    #[arg(long, action = clap::ArgAction::Append)]
+    pub(crate) override_manager_before_dry_run: Vec<String>,
     /// How many objects of one Kustomization are compared with the cluster at once.
     #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
     pub(crate) concurrent_ssa: usize,
@@ -104,6 +108,7 @@ mod tests {
                 &*manager.health_addr,
                 &*manager.events_addr
             ),
+            // KC-PROC-003
             (":8080", ":9440", "")
         );
         assert!(!manager.enable_leader_election && manager.leader_election_release_on_cancel);
@@ -151,9 +156,13 @@ mod tests {
         let read = flags(&[
             "--override-manager=a,b",
             "--override-manager=c",
+            "--override-manager-before-dry-run=d",
+            "--override-manager-before-dry-run=e",
             "--concurrent-ssa=-1",
         ]);
         assert_eq!(read.takeover.override_manager, ["a,b", "c"]);
+        // KC-SSA-045, RT-FLM-066
+        assert_eq!(read.override_manager_before_dry_run, ["d", "e"]);
         assert_eq!(read.concurrent_ssa, 1);
     }
 }

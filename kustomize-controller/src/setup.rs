@@ -36,6 +36,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         default_service_account: flags.impersonation.default_service_account.clone(),
         concurrent_ssa: flags.concurrent_ssa,
         override_managers: flags.takeover.override_manager.clone(),
+        early_override_managers: flags.override_manager_before_dry_run.clone(),
         custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
         fail_fast: !gate("DisableFailFastBehavior"),
         health_by_kind: !gate("DisableStatusPollerCache"),

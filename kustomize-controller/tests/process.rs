@@ -97,6 +97,12 @@ fn gates_are_logged_as_they_are_loaded() {
         "--feature-gates=GroupChangeLog=1",
     ]);
     let text = String::from_utf8_lossy(&output.stderr);
+    // RT-LOG-001
+    assert!(output.stdout.is_empty());
+    for line in text.lines() {
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok_and(|line| line.is_object()), "{line}");
+    }
     let loaded: Vec<serde_json::Value> = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())

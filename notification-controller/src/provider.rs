@@ -25,6 +25,7 @@ mod nats;
 mod opsgenie;
 mod otel;
 mod pagerduty;
+mod posted;
 mod pub_sub;
 mod rocket;
 mod send;
@@ -43,6 +44,7 @@ use flux_api::notification::ProviderType as T;
 use tokio::time::Instant;
 
 pub(crate) use self::mask::Mask;
+pub(crate) use self::posted::Posted;
 pub(crate) use self::send::{SendError, Sender};
 pub(crate) use self::settings::{ConfigError, Secrets, Settings};
 use crate::event::Event;

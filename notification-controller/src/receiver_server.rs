@@ -1,6 +1,7 @@
 //! The server of webhooks: finds the Receiver of a path, checks the request, and asks for reconciles (NC-RECV-050 to
 //! NC-RECV-111).
 
+mod cd_event;
 mod filters;
 mod jwt;
 mod payload;

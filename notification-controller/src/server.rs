@@ -39,6 +39,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 512;
 /// The memory for bodies that are being received or worked on, in kilobytes.
 const ROOM: usize = 96 << 10;
+/// What a request takes of it at least, in kilobytes.
+const SMALLEST: u32 = 32;
 /// How long a request waits for that memory.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many paths the metrics tell apart.
@@ -104,7 +106,9 @@ impl Body {
             let _ = timeout(BODY_TIMEOUT, discard(self.incoming)).await;
             return failed(StatusCode::PAYLOAD_TOO_LARGE, too_large);
         }
+        // A small one takes more than its bytes while it is worked on.
         let wanted = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
+        let wanted = wanted.max(SMALLEST);
         let room = timeout(ROOM_TIMEOUT, self.room.acquire_many_owned(wanted)).await;
         let Ok(Ok(room)) = room else {
             let busy = "too many requests are being worked on";

@@ -15,7 +15,7 @@ use kube::runtime::watcher;
 use kube::{Api, Resource};
 use tokio_util::task::TaskTracker;
 
-use crate::event_server::{self, Dispatcher, EventServer, Parts};
+use crate::event_server::{self, Dispatcher, EventServer, Journal, Outcomes, Parts};
 use crate::flags::Flags;
 use crate::receiver::{self, FIELD_MANAGER, HOOK, Receivers};
 use crate::receiver_server::{self, ReceiverServer};
@@ -51,13 +51,20 @@ async fn add_event_server(
         recorder: manager.recorder.clone(),
         cluster: Cluster::new(manager.client.clone(), FIELD_MANAGER),
         no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,
+        outcomes: Outcomes::new(manager.metrics.registry(), &alerts)?,
     });
+    let (journal, left) = Journal::of_process();
     let tasks = TaskTracker::new();
     let server = Server {
         name: "Event server",
         logger: event_server::LOGGER,
         metrics,
-        handler: EventServer::new(flags.rate_limit_interval, dispatcher, tasks.clone()),
+        handler: EventServer::new(
+            flags.rate_limit_interval,
+            dispatcher.into(),
+            journal,
+            tasks.clone(),
+        ),
     };
     let listener = listen(&flags.manager.events_addr).await?;
     let secrets = secrets.clone();
@@ -69,7 +76,10 @@ async fn add_event_server(
             secrets.synced().await;
         };
         tokio::select! {
-            () = synced => server.serve(listener, stop).await,
+            () = synced => {
+                server.handler.resume(left).await;
+                server.serve(listener, stop).await;
+            }
             () = stop.cancelled() => {}
         }
         tasks.close();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::clusters::may_use_platform;
 use crate::jwt;
 use crate::server::{Answer, Request, State, json as answer};
 
@@ -74,8 +75,24 @@ pub(crate) fn impersonate(state: &mut State, request: &Request) -> Answer {
         return answer(400, &json!({"error": error}));
     }
     let token = format!("google-impersonated-{}", state.next());
+    state
+        .tokens
+        .insert(token.clone(), "impersonated".to_owned());
     let expires = format!("{:.0}", state.expiry());
     answer(200, &json!({"accessToken": token, "expireTime": expires}))
+}
+
+/// Decrypts what it is given: the plaintext is the ciphertext.
+pub(crate) fn kms(state: &State, request: &Request) -> Answer {
+    let bearer = request.header("authorization").strip_prefix("Bearer ");
+    let kind = bearer.and_then(|token| state.tokens.get(token));
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let key = "/v1/projects/project-1/locations/global/keyRings/r/cryptoKeys/k:decrypt";
+    if !kind.is_some_and(|kind| may_use_platform(kind)) || request.path() != key {
+        let error = json!({"code": 403, "status": "PERMISSION_DENIED", "message": "not this key"});
+        return answer(403, &json!({"error": error}));
+    }
+    answer(200, &json!({"plaintext": body["ciphertext"]}))
 }
 
 /// Issues tokens for assertions that a service account's key has signed. Its audience and times are checked.

@@ -1,4 +1,5 @@
-//! The token services of AWS, Azure and Google Cloud on loopback, for tests.
+//! The token services of AWS, Azure and Google Cloud on loopback, for tests, with their key services and what they know of
+//! Kubernetes clusters.
 //!
 //! No such service can be run for real: each is one company's. What stands in for them here checks every field of each
 //! request against the published format (signatures are computed again, trust policies look at audience and subject of
@@ -10,11 +11,13 @@
 
 mod aws;
 mod azure;
+mod clusters;
 mod google;
 mod jwt;
 mod metadata;
 mod server;
 mod signature;
 
+pub use clusters::Cluster;
 pub use jwt::{claims, token};
 pub use server::{Clouds, ECR_PASSWORD, HOSTS, Request, Trust};

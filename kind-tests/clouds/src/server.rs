@@ -11,20 +11,26 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 
+use crate::clusters::{self, Cluster};
 use crate::{aws, azure, google, metadata};
 
 /// The hosts that the proxy leads to the server.
-pub const HOSTS: [&str; 10] = [
+pub const HOSTS: [&str; 15] = [
     "sts.eu-west-1.amazonaws.com",
     "sts.us-east-1.amazonaws.com",
     "api.ecr.eu-west-1.amazonaws.com",
     "api.ecr-public.us-east-1.amazonaws.com",
     "kms.eu-west-1.amazonaws.com",
+    "eks.eu-west-1.amazonaws.com",
+    "management.azure.com",
+    "flux.vault.azure.net",
     "login.microsoftonline.com",
     "app.azurecr.io",
     "sts.googleapis.com",
     "iamcredentials.googleapis.com",
     "oauth2.googleapis.com",
+    "container.googleapis.com",
+    "cloudkms.googleapis.com",
 ];
 
 /// The password of ECR's logins.
@@ -108,6 +114,7 @@ pub(crate) struct State {
     /// Bearer tokens with what they were issued for.
     pub(crate) tokens: BTreeMap<String, String>,
     pub(crate) life: Duration,
+    pub(crate) clusters: Vec<Cluster>,
     requests: Vec<Request>,
     answers: Vec<(String, u16, String)>,
     hanging: Vec<String>,
@@ -221,6 +228,16 @@ impl Clouds {
         self.state().keys.insert(id.to_owned(), key);
     }
 
+    /// Adds a cluster that the clouds say where it is.
+    pub fn add_cluster(&self, cluster: Cluster) {
+        self.state().clusters.push(cluster);
+    }
+
+    /// The address that an API server asks whose a token is.
+    pub fn token_reviews(&self) -> String {
+        format!("http://{}/tokenreview", self.metadata)
+    }
+
     /// The secret and session token of access keys that were issued.
     pub fn key(&self, id: &str) -> Option<(String, String)> {
         let state = self.state();
@@ -313,10 +330,15 @@ async fn respond(
         None => service(&mut state, &request),
     };
     request.status = status;
+    let challenges = status == 401 && request.host == "flux.vault.azure.net";
     state.requests.push(request);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     let headers = response.headers_mut();
+    if challenges {
+        let challenge = "Bearer authorization=\"https://login.microsoftonline.com/tenant-1\", resource=\"https://vault.azure.net\"";
+        headers.insert("www-authenticate", challenge.parse().expect("a header"));
+    }
     headers.insert("content-type", kind.parse().expect("a header"));
     headers.insert("x-amzn-requestid", "request-1".parse().expect("a header"));
     response
@@ -327,12 +349,18 @@ fn service(state: &mut State, request: &Request) -> Answer {
     match host {
         "login.microsoftonline.com" => azure::tokens(state, request),
         "app.azurecr.io" => azure::exchange(state, request),
+        "flux.vault.azure.net" => azure::vault(state, request),
+        "management.azure.com" => clusters::azure(state, request),
+        "container.googleapis.com" => clusters::google(state, request),
+        "cloudkms.googleapis.com" => google::kms(state, request),
         "sts.googleapis.com" => google::exchange(state, request),
         "iamcredentials.googleapis.com" => google::impersonate(state, request),
         "oauth2.googleapis.com" => google::assertion(state, request),
         _ if host.starts_with("sts.") => aws::sts(state, request),
         _ if host.starts_with("api.ecr") => aws::ecr(state, request),
         _ if host.starts_with("kms.") => aws::kms(state, request),
+        _ if host.starts_with("eks.") => clusters::eks(state, request),
+        _ if request.target.starts_with("/tokenreview") => clusters::review(state, request),
         _ => metadata::answer(state, request),
     }
 }

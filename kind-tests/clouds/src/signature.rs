@@ -81,32 +81,108 @@ pub(crate) fn check(
         .split_once('?')
         .unwrap_or((&request.target, ""));
     let path: Vec<String> = path.split('/').map(encoded).collect();
-    let mut pairs: Vec<String> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-            format!("{}={}", encoded(&plain(key)), encoded(&plain(value)))
-        })
-        .collect();
-    pairs.sort();
+    let query = sorted(query, "");
     let hash = hex::encode(Sha256::digest(&request.body));
     let canonical = format!(
-        "{}\n{}\n{}\n{lines}\n{}\n{hash}",
+        "{}\n{}\n{query}\n{lines}\n{}\n{hash}",
         request.method,
         path.join("/"),
-        pairs.join("&"),
         names.join(";")
     );
+    if signed_by(secret, time, scope, &canonical) == given {
+        Ok(())
+    } else {
+        Err("the signature does not match".to_owned())
+    }
+}
+
+/// The pairs of a query in their canonical form and order, without the one of this name.
+fn sorted(query: &str, without: &str) -> String {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = pairs.filter(|(key, _)| *key != without);
+    let mut pairs: Vec<String> = pairs
+        .map(|(key, value)| format!("{}={}", encoded(&plain(key)), encoded(&plain(value))))
+        .collect();
+    pairs.sort();
+    pairs.join("&")
+}
+
+/// The signature of a canonical request.
+fn signed_by(secret: &str, time: &str, scope: &str, canonical: &str) -> String {
     let hash = hex::encode(Sha256::digest(canonical));
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
     let mut key = format!("AWS4{secret}").into_bytes();
-    for part in [date, region, service, "aws4_request"] {
+    for part in scope.split('/') {
         key = mac(&key, part);
     }
-    let expected = hex::encode(mac(&key, &text));
-    if expected == given {
+    hex::encode(mac(&key, &text))
+}
+
+/// Checks a URL that was signed for anybody who has it: for which action of STS, and with which further headers.
+pub(crate) fn check_presigned(
+    state: &State,
+    url: &str,
+    action: &str,
+    extra: &[(&str, &str)],
+) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").ok_or("no https")?;
+    let (host, target) = rest.split_once('/').ok_or("no path")?;
+    let query = target.strip_prefix('?').ok_or("another path")?;
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let field = |name: &str| {
+        let found = pairs.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let region = host
+        .strip_prefix("sts.")
+        .and_then(|rest| rest.strip_suffix(".amazonaws.com"))
+        .ok_or("another host")?;
+    let time = field("X-Amz-Date");
+    let date = time.get(..8).ok_or("no date")?;
+    let (id, scope) = field("X-Amz-Credential")
+        .split_once('/')
+        .ok_or("no scope")?;
+    if scope != format!("{date}/{region}/sts/aws4_request")
+        || field("Action") != action
+        || field("Version") != "2011-06-15"
+        || field("X-Amz-Algorithm") != "AWS4-HMAC-SHA256"
+        || field("X-Amz-Expires")
+            .parse::<u32>()
+            .is_ok_and(|life| life > 900)
+    {
+        return Err("another request".to_owned());
+    }
+    let (secret, session, _) = state.keys.get(id).ok_or("unknown key")?;
+    if field("X-Amz-Security-Token") != session {
+        return Err("another session token".to_owned());
+    }
+    let names = field("X-Amz-SignedHeaders");
+    let mut lines = String::new();
+    for name in names.split(';') {
+        let value = match name {
+            "host" => host,
+            other => extra
+                .iter()
+                .find(|(known, _)| *known == other)
+                .map(|(_, value)| *value)
+                .ok_or("an unknown header is signed")?,
+        };
+        lines.push_str(&format!("{name}:{value}\n"));
+    }
+    if !extra
+        .iter()
+        .all(|(name, _)| names.split(';').any(|signed| signed == *name))
+    {
+        return Err("a header is not signed".to_owned());
+    }
+    let query = sorted(query, "X-Amz-Signature");
+    let hash = hex::encode(Sha256::digest(b""));
+    let canonical = format!("GET\n/\n{query}\n{lines}\n{names}\n{hash}");
+    if signed_by(secret, time, scope, &canonical) == field("X-Amz-Signature") {
         Ok(())
     } else {
         Err("the signature does not match".to_owned())

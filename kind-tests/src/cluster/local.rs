@@ -38,6 +38,8 @@ pub struct Settings {
     /// Another control plane of this machine, by its address, whose ServiceAccounts are users here: with the prefix
     /// `trusted:`, by tokens for the audience `second`.
     pub trusts: Option<String>,
+    /// The address that it asks whose a bearer token is (`TokenReview`), for tokens that it does not know itself.
+    pub token_reviews: Option<String>,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             advertise: None,
             fake_node: true,
             trusts: None,
+            token_reviews: None,
         }
     }
 }
@@ -205,6 +208,15 @@ fn plan(folder: &Path, kube: PathBuf, crds: String, settings: &Settings) -> Resu
         let trust = serde_json::to_vec(&authentication(issuer, &pki)?)?;
         fs::write(folder.join("authentication.json"), trust)?;
     }
+    if let Some(address) = &settings.token_reviews {
+        let webhook = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "reviews",
+            "clusters": [{"name": "reviews", "cluster": {"server": address}}],
+            "users": [{"name": "reviews", "user": {}}],
+            "contexts": [{"name": "reviews", "context": {"cluster": "reviews", "user": "reviews"}}],
+        });
+        fs::write(folder.join("reviews.json"), webhook.to_string())?;
+    }
     write_kubeconfig(&state.kubeconfig(), &pki, port, "admin", "system:masters")?;
     fs::write(
         folder.join("audit-policy.json"),
@@ -328,6 +340,14 @@ fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
     if settings.trusts.is_some() {
         let file = state.folder.join("authentication.json");
         args.push(format!("--authentication-config={}", file.display()));
+    }
+    if settings.token_reviews.is_some() {
+        let file = state.folder.join("reviews.json");
+        args.push(format!(
+            "--authentication-token-webhook-config-file={}",
+            file.display()
+        ));
+        args.push("--authentication-token-webhook-version=v1".to_owned());
     }
     match settings.advertise {
         Some(address) => {

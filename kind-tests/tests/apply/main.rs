@@ -84,6 +84,7 @@ impl Bench {
         let pair = |key: &str, value: &str| vec![(format!("{GROUP}/{key}"), value.to_owned())];
         let manager = |prefix: &str, operation| managers::FieldManager {
             prefix: prefix.to_owned(),
+            exact: false,
             operation,
         };
         Options {

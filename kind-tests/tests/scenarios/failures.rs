@@ -118,6 +118,78 @@ async fn a_broken_manifest_is_reported_and_the_next_valid_commit_recovers() -> R
 }
 
 #[tokio::test]
+async fn all_refusals_of_a_dry_run_are_reported_at_once() -> Result {
+    let applier = Applier::start("refusals", Settings::default()).await?;
+    let port = |name: &str, port: u32| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: {port}}}]\n"
+        )
+    };
+    let files = [
+        ("a.yaml", port("a", 99_999)),
+        ("b.yaml", port("b", 80)),
+        ("c.yaml", port("c", 99_998)),
+        ("d.yaml", config_map("d", "1")),
+        ("e.yaml", port("e", 0)),
+    ];
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+    applier.publish("main@sha1:1", &files).await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    let namespace = applier.namespace.name();
+    // KC-SSA-012, KC-SSA-031, RT-SSA-008: upstream's text for the first is in front
+    let failed = applier
+        .says("app", "ReconciliationFailed", "also refused:")
+        .await?;
+    let text = message(&failed);
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, name) in [(0, "a"), (2, "c"), (3, "e")] {
+        let begin = format!("Service/{namespace}/{name} dry-run failed (Invalid): ");
+        ensure!(
+            lines.get(at).is_some_and(|line| line.starts_with(&begin)),
+            "{at}: {text}"
+        );
+    }
+    // Nothing of the stage is applied.
+    assert_eq!(applier.namespace.get(CONFIG_MAP, "d").await?, None);
+    let service = kind_tests::Kind("v1", "Service");
+    assert_eq!(applier.namespace.get(service, "b").await?, None);
+    applier
+        .publish("main@sha1:2", &[("d.yaml", &config_map("d", "1"))])
+        .await?;
+    applier.applied("app", "main@sha1:2").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_of_another_kustomization_is_taken_over_without_a_warning() -> Result {
+    let applier = Applier::start("two-owners", Settings::default()).await?;
+    let files = [("a.yaml", &*config_map("a", "1"))];
+    applier.publish("main@sha1:1", &files).await?;
+    for name in ["first", "second"] {
+        let yaml = applier.kustomization(name, &["prune: true"]);
+        applier.namespace.apply(&yaml).await?;
+        applier.applied(name, "main@sha1:1").await?;
+    }
+    let map = applier.namespace.get(CONFIG_MAP, "a").await?;
+    let map = map.unwrap_or_default();
+    let owner = &map["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"];
+    assert_eq!(owner, "second", "{map:#}");
+    // KC-EVT-016, RT-SSA-025
+    let configured = |event: &Value| {
+        event["message"] == format!("ConfigMap/{}/a configured", applier.namespace.name())
+    };
+    applier.events.wait("of the takeover", configured).await?;
+    let warned = applier
+        .events
+        .events()
+        .into_iter()
+        .find(|event| event["severity"] == "error");
+    assert_eq!(warned, None);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_missing_path_is_reported() -> Result {
     let flux = Flux::start("no-path").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);

@@ -2,7 +2,7 @@
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
-use kind_tests::{Applier, CONFIG_MAP, Kind, Result, ensure};
+use kind_tests::{Applier, CONFIG_MAP, DEPLOYMENT, Kind, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -375,6 +375,63 @@ async fn other_managers_can_be_overridden() -> Result {
             .await?
             .unwrap_or_default();
         assert_eq!(map["data"].get("mine").is_some(), stays, "{map:#}");
+    }
+    Ok(())
+}
+
+const TWO_CONTAINERS: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: main, image: registry.k8s.io/pause:3.10}
+      - {name: side, image: registry.k8s.io/pause:3.10}
+";
+
+#[tokio::test]
+async fn a_manager_that_makes_every_dry_run_fail_is_overridden_before_it() -> Result {
+    let one = TWO_CONTAINERS.replace(
+        "      - {name: side, image: registry.k8s.io/pause:3.10}\n",
+        "",
+    );
+    for (flag, recovers) in [
+        // KC-SSA-045: the whole name counts
+        ("--override-manager-before-dry-run=kind", false),
+        ("--override-manager-before-dry-run=kind-tests", true),
+    ] {
+        let applier = Applier::start("override-early", Settings::default().flag(flag)).await?;
+        applier
+            .publish("main@sha1:1", &[("web.yaml", TWO_CONTAINERS)])
+            .await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true"]))
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        // Another manager has a field of the container that is left out next, but not its image.
+        let field = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {spec: {containers: [{name: side, env: [{name: A, value: b}]}]}}}}";
+        applier.namespace.apply(field).await?;
+        applier
+            .publish("main@sha1:2", &[("web.yaml", &one)])
+            .await?;
+        if recovers {
+            // RT-SSA-026
+            applier.applied("app", "main@sha1:2").await?;
+            let web = applier.namespace.get(DEPLOYMENT, "web").await?;
+            let web = web.unwrap_or_default();
+            let containers = web["spec"]["template"]["spec"]["containers"].as_array();
+            assert_eq!(containers.map(Vec::len), Some(1), "{web:#}");
+        } else {
+            applier
+                .says("app", "ReconciliationFailed", "dry-run failed (Invalid)")
+                .await?;
+        }
     }
     Ok(())
 }

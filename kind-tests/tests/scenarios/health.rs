@@ -91,11 +91,17 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
         applier.namespace.name()
     );
     // KC-HEALTH-007, KC-HEALTH-008, KC-API-046
+    // FR-N-140
     for kind in ["Ready", "Healthy"] {
         let condition = condition(&ill, kind).cloned().unwrap_or_default();
         assert_eq!(
             (&condition["status"], &condition["reason"]),
             (&json!("False"), &json!("HealthCheckFailed"))
+        );
+        // what the object itself says comes behind upstream's words
+        let text = format!(
+            "{text}; Bucket/{}/two: Test: as the test says",
+            applier.namespace.name()
         );
         ensure!(
             condition["message"]
@@ -227,6 +233,7 @@ async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
         )
         .await?;
     // KC-HEALTH-011, KC-PROC-036, KC-EVT-006
+    // FR-N-142: the run that follows is there
     let message = format!(
         "Health checks canceled due to new reconciliation triggered by GitRepository/{}/app",
         applier.namespace.name()
@@ -285,10 +292,11 @@ spec:
     let status = json!({"phase": "Running", "containerStatuses": [waiting],
         "conditions": [{"type": "Ready", "status": "False"}]});
     applier.namespace.set_status(POD, "db-0", status).await?;
-    // KC-HEALTH-025
+    // KC-HEALTH-025: the pod says why
+    let namespace = applier.namespace.name();
     let text = format!(
-        "failed early due to stalled resources: [StatefulSet/{}/db status: 'Failed']",
-        applier.namespace.name()
+        "failed early due to stalled resources: [StatefulSet/{namespace}/db status: 'Failed']; StatefulSet/{namespace}/db: \
+         container 'db' of Pod db-0 with image 'registry.k8s.io/pause:3.10': CrashLoopBackOff, last event: "
     );
     applier.says("app", "HealthCheckFailed", &text).await?;
     Ok(())

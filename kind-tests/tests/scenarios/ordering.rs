@@ -201,10 +201,11 @@ async fn cyclic_dependencies_are_reported_and_nothing_is_applied() -> Result {
             .await?;
     }
     for (name, other) in [("a", "b"), ("b", "a")] {
-        // KC-DEP-011
+        // KC-DEP-011: behind upstream's words is the path of the cycle
+        let namespace = flux.namespace.name();
         let expected = format!(
-            "dependency '{}/{other}' is not ready",
-            flux.namespace.name()
+            "dependency '{namespace}/{other}' is not ready: circular dependency detected: \
+             {namespace}/{name} -> {namespace}/{other} -> {namespace}/{name}"
         );
         flux.namespace
             .wait(
@@ -255,17 +256,19 @@ async fn a_failed_health_check_names_the_object_and_recovers_once_fixed() -> Res
             ready(object)["reason"] == "HealthCheckFailed"
         })
         .await?;
-    // KC-HEALTH-008, KC-HEALTH-013
+    // KC-HEALTH-008, KC-HEALTH-013: behind upstream's words is the cause below the object
+    let namespace = flux.namespace.name();
     let expected = format!(
-        "timeout waiting for: [Deployment/{}/stuck status: 'InProgress'",
-        flux.namespace.name()
+        "timeout waiting for: [Deployment/{namespace}/stuck status: 'InProgress']; Deployment/{namespace}/stuck: Pod stuck-"
     );
-    assert!(
-        ready(&failed)["message"]
-            .as_str()
-            .is_some_and(|text| text.contains(&expected)),
-        "{failed:#}"
-    );
+    let text = ready(&failed)["message"].as_str().unwrap_or_default();
+    for part in [
+        &*expected,
+        " has no node: Unschedulable: ",
+        "last event: FailedScheduling: ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     assert_eq!(failed["status"]["lastAppliedRevision"], json!(null));
 
     let fixed = flux.commit(&[(

@@ -136,7 +136,7 @@ async fn a_kubeconfig_in_a_secret_names_the_cluster() -> Result {
     applier.run("app").await?;
     assert_eq!(second.value().await?.as_deref(), Some("1"));
 
-    // RT-ACL-020, KC-REMOTE-019: a new content of the Secret takes effect, and no connection is made
+    // RT-ACL-020, KC-REMOTE-019, FR-N-146: a new content of the Secret takes effect, and no connection is made
     let with_user = |user: Value| {
         let mut changed = kubeconfig.clone();
         changed["users"][0]["user"] = user;
@@ -254,6 +254,45 @@ async fn the_account_to_impersonate_is_looked_for_on_the_own_cluster() -> Result
     Ok(())
 }
 
+#[tokio::test]
+async fn moving_to_another_cluster_leaves_what_is_not_owned_there() -> Result {
+    let applier = Applier::start("moving", Settings::default()).await?;
+    let name = applier.namespace.name().to_owned();
+    let files = [
+        ("a.yaml", &*config_map("a", "1")),
+        ("b.yaml", &*config_map("b", "1")),
+    ];
+    applier.publish("main@sha1:1", &files).await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    // Somebody else's object of the same name is on the other cluster.
+    let second = Second::start(&name, None).await?;
+    let foreign =
+        serde_json::from_value(json!({"metadata": {"name": "b"}, "data": {"v": "theirs"}}))?;
+    second.maps.create(&PostParams::default(), &foreign).await?;
+    applier
+        .namespace
+        .apply(&secret("value", &second.kubeconfig()?))
+        .await?;
+    let yaml = applier.kustomization("app", &SPEC);
+    applier.namespace.apply(&yaml).await?;
+    let files = [("a.yaml", &*config_map("a", "2"))];
+    applier.publish("main@sha1:2", &files).await?;
+    applier.applied("app", "main@sha1:2").await?;
+    assert_eq!(second.value().await?.as_deref(), Some("2"));
+    // FR-N-145: the inventory names no cluster, and the owner labels are checked where it is pruned
+    ensure!(
+        second.maps.get_opt("b").await?.is_some(),
+        "b was pruned there"
+    );
+    for left in ["a", "b"] {
+        let found = applier.namespace.get(CONFIG_MAP, left).await?;
+        ensure!(found.is_some(), "{left} is gone here");
+    }
+    Ok(())
+}
+
 /// The value of a metric with these parts of its name and labels.
 async fn metric(applier: &Applier, parts: &[&str]) -> Result<Option<f64>> {
     let (_, page) = get(&applier.kustomize.metrics_address(), "metrics").await?;
@@ -271,6 +310,7 @@ async fn a_config_map_names_a_cluster_that_trusts_the_own_one() -> Result {
     }
     let settings = Settings::default()
         .flag("--default-kubeconfig-service-account=reacher")
+        // KC-PROC-040
         .flag("--feature-gates=ObjectLevelWorkloadIdentity=true");
     let applier = Applier::start("trusted", settings).await?;
     let name = applier.namespace.name().to_owned();

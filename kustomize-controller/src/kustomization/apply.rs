@@ -69,6 +69,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
     let policy = plan.policy;
     let take = |prefix: &str, operation| FieldManager {
         prefix: prefix.to_owned(),
+        exact: false,
         operation,
     };
     let mut managers = vec![
@@ -83,7 +84,22 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
             take(manager, Operation::Update),
         ]);
     }
+    let merged = vec![mark("ssa", "Merge")];
+    // KC-SSA-045: a wrong match would change ownership before anything is checked
+    let early = policy.early_override_managers.iter();
+    let early = early.flat_map(|manager| {
+        [Operation::Apply, Operation::Update].map(|operation| FieldManager {
+            prefix: manager.clone(),
+            exact: true,
+            operation,
+        })
+    });
     Ok(Options {
+        early_takeover: Cleanup {
+            managers: early.collect(),
+            exclusions: merged.clone(),
+            ..Cleanup::default()
+        },
         force: plan.spec().force,
         force_selector: vec![mark("force", "enabled")],
         exclusions: owner::not_applied(),
@@ -100,7 +116,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
             .to_vec(),
             labels: vec!["fluxcd.io/sync-gc-mark".to_owned()],
             managers,
-            exclusions: vec![mark("ssa", "Merge")],
+            exclusions: merged,
         },
         migrate_api_version: policy.migrate_api_version,
         ignore: IgnoreRules::compile(&plan.spec().ignore)?,

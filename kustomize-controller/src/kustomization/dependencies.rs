@@ -2,7 +2,7 @@
 
 use flux_api::kustomize::Kustomization;
 use flux_objects::Error;
-use flux_references::{ReadyExpressionError, Waiting, is_ready, ready_by_expression};
+use flux_references::{Cycle, ReadyExpressionError, Waiting, is_ready, ready_by_expression};
 use flux_runtime::queue::Key;
 use kube::Client;
 
@@ -32,6 +32,14 @@ pub(super) enum NotReady {
     },
     #[error("dependency '{0}' revision is not up to date")]
     Behind(Key),
+    /// It will not become ready: it waits for this object.
+    #[error("{}: {cycle}", flux_errors::chain(error))]
+    Cycle {
+        /// What upstream says.
+        error: Box<NotReady>,
+        /// The objects of the cycle.
+        cycle: Cycle,
+    },
 }
 
 /// Checks that all dependencies are ready.
@@ -56,9 +64,19 @@ pub(super) async fn ready(
         }
         check(&plan.object, plan.revision(), &found, key)
     };
-    waiting
-        .check(client, &plan.key, &plan.dependencies, check)
-        .await?;
+    let checked = waiting.check(client, &plan.key, &plan.dependencies, check);
+    checked.await.map_err(|error| match error {
+        error @ (NotReady::Unready(_) | NotReady::Behind(_) | NotReady::Refused(_)) => {
+            match waiting.cycle(&plan.key) {
+                Some(cycle) => NotReady::Cycle {
+                    error: Box::new(error),
+                    cycle,
+                },
+                None => error,
+            }
+        }
+        other => other,
+    })?;
     if !plan.dependencies.is_empty() {
         tracing::info!("All dependencies are ready, proceeding with reconciliation");
     }

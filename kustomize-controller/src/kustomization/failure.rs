@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_api::meta::GoDuration;
-use flux_artifact::FetchError;
+use flux_artifact::{DigestMismatch, FetchError};
 use flux_runtime::outcome::{Cause, Next, chain};
 use flux_runtime::{Failure, Pace};
 use flux_tenancy::ActingError;
@@ -190,6 +190,14 @@ fn fetching(
         FetchError::NotFound => {
             let message = format!(
                 "Source is not ready, artifact not found, {}",
+                retrying(requeue)
+            );
+            return Failure::waiting(R::ArtifactFailed, message, requeue);
+        }
+        // KC-SRC-010: the status that names the digest is about to change
+        FetchError::Digest(DigestMismatch::Differs(_)) => {
+            let message = format!(
+                "Source is not ready, artifact digest changed, {}",
                 retrying(requeue)
             );
             return Failure::waiting(R::ArtifactFailed, message, requeue);

@@ -93,6 +93,7 @@ impl Check {
             selector: plan.spec().wait.then(|| plan.selector()),
             by_kind: plan.policy.health_by_kind,
             custom: plan.health_rules.clone(),
+            causes: true,
             ..WaitOptions::default()
         };
         Self {

@@ -327,5 +327,8 @@ mod tests {
         );
         spec.kube_config = Some(kube_config(None, Some("cluster")));
         assert_eq!(found(&spec)[2], "Secret/flux-system/cluster");
+        // KC-DEP-016: what is the same for all objects is no reference of theirs
+        spec.decryption = Some(Decryption::default());
+        assert_eq!(found(&spec).len(), 3);
     }
 }

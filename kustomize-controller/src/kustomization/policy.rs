@@ -15,6 +15,8 @@ pub(crate) struct Policy {
     pub(crate) default_service_account: String,
     pub(crate) concurrent_ssa: usize,
     pub(crate) override_managers: Vec<String>,
+    /// Managers whose fields are taken over before the dry run (KC-SSA-045).
+    pub(crate) early_override_managers: Vec<String>,
     pub(crate) custom_stage: BTreeSet<GroupKind>,
     pub(crate) fail_fast: bool,
     /// Whether health checks list the objects of a kind even if there are only a few (KC-PROC-030).

@@ -63,7 +63,7 @@ async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
         ("generated", "plain.bin", "very-secret-file"),
         ("generated", "named", "very-secret-file"),
         ("generated", "TOKEN", "very-secret-env"),
-        // KC-SOPS-002
+        // KC-SOPS-002, FR-N-121
         ("nested", "TOKEN", "very-secret-env"),
         // KC-SOPS-012
         ("field", "clear", "in clear"),
@@ -193,6 +193,7 @@ async fn keys_of_every_kind_decrypt() -> Result {
     applier.namespace.apply(&app).await?;
     applier.applied("app", "main@sha1:1").await?;
     // KC-SOPS-032, KC-SOPS-033, KC-SOPS-036
+    // FR-N-128: no program is needed
     for name in ["x25519", "hybrid", "pgp-rsa"] {
         assert_eq!(
             value(&applier, name, "token").await?,
@@ -237,7 +238,7 @@ async fn a_key_of_the_controller_is_for_objects_without_their_own() -> Result {
     // KC-SOPS-050: the default account does not exist
     applier.applied("app", "main@sha1:1").await?;
     assert_eq!(value(&applier, "x25519", "token").await?, "very-secret");
-    // KC-SOPS-035: not merged with an object's own
+    // KC-SOPS-035, FR-N-134: not merged with an object's own
     applier
         .namespace
         .apply(&keys("own", &[("one.agekey", key("other"))]))
@@ -285,6 +286,12 @@ async fn what_is_not_to_be_decrypted_is_not() -> Result {
             .await?
             .contains("ENC[")
     );
+
+    // KC-SOPS-014: what an object is has to be in clear text
+    applier
+        .publish("main@sha1:2a", &[("secret.yaml", &file("yaml, default"))])
+        .await?;
+    applier.says("app", "BuildFailed", "").await?;
 
     // FR-N-122: an encrypted object patched in clear
     let patch = "resources: [secret.yaml]\npatches:\n- patch: |\n    {apiVersion: v1, kind: Secret, metadata: {name: x25519}, stringData: {token: very-secret-too}}\n";

@@ -1,6 +1,8 @@
 //! Takes an event to the services that Alerts name (NC-EVT-030 to NC-EVT-059).
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use flux_api::notification::{Alert, Provider};
@@ -11,28 +13,46 @@ use flux_references::{ReadError, Reader};
 use flux_runtime::events::{Recorder, Subject};
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use serde_json::json;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
 use super::LOGGER;
-use super::matching::{Complaint, Labels, is_for};
+use super::journal::Entry;
+use super::lines::{Attempt, Lines, Refusal, Turn, Turns};
+use super::matching::{Complaint, Fit, Labels, is_for};
 use super::metadata::combine;
+use super::outcomes::{Outcome, Outcomes};
 use super::selection::{Skip, skip, status_id};
 use crate::event::Event;
-use crate::provider::{self, ConfigError, Job, Mask, Secrets, Sender, Settings};
+use crate::provider::{self, ConfigError, Job, Mask, Posted, Secrets, Sender, Settings};
 
 /// How long it may take to find out what is to be sent (NC-EVT-016).
 const PREPARATION: Duration = Duration::from_secs(15);
-/// How many notifications are prepared or sent at once.
-const CONCURRENT: usize = 64;
-
 /// Sends events to services.
 pub(crate) struct Dispatcher {
     parts: Parts,
-    places: Semaphore,
+    /// The order of the events of each object, until their Alerts are known.
+    objects: Turns<ObjectKey>,
+    /// The order of the events of each object at each Provider.
+    turns: Turns<(Key, ObjectKey)>,
+    lines: Lines,
+    posted: Posted,
+}
+
+/// Kind, namespace and name of an object.
+type ObjectKey = (String, String, String);
+
+fn object_key(event: &Event) -> ObjectKey {
+    let object = &event.involved_object;
+    (
+        object.kind.clone(),
+        object.namespace.clone(),
+        object.name.clone(),
+    )
 }
 
 /// What dispatching needs.
@@ -51,6 +71,8 @@ pub(crate) struct Parts {
     pub(crate) cluster: Cluster,
     /// Whether Alerts get events of their own namespace only.
     pub(crate) no_cross_namespace: bool,
+    /// What became of the events, counted.
+    pub(crate) outcomes: Outcomes,
 }
 
 /// Why nothing is sent to the service of an Alert.
@@ -78,6 +100,24 @@ enum DispatchError {
     },
     #[error("failed to initialize notifier for provider '{0}': context deadline exceeded")]
     Late(String),
+}
+
+/// Why an attempt has sent nothing.
+#[derive(Clone, Copy)]
+enum Unsent {
+    /// The service is not told of such events.
+    Skipped(Skip),
+    /// It could not be found out what is to be sent.
+    Failed,
+}
+
+impl Unsent {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Skipped(_) => Outcome::Skipped,
+            Self::Failed => Outcome::Failed,
+        }
+    }
 }
 
 /// What is to be sent, by whom, and how long it may take.
@@ -128,21 +168,32 @@ impl Dispatcher {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts,
-            places: Semaphore::new(CONCURRENT),
+            objects: Turns::default(),
+            turns: Turns::default(),
+            lines: Lines::default(),
+            posted: Posted::default(),
         }
     }
 
-    /// Sends an event to the services of all Alerts that it is for.
-    pub(crate) async fn dispatch(&self, event: Event) {
+    /// The place of an event among those of its object. It is taken when the event is accepted.
+    pub(super) async fn turn(&self, event: &Event) -> Turn {
+        self.objects.take(object_key(event)).await
+    }
+
+    /// Sends an event to the services of all Alerts that it is for, and that `entry` does not name as served.
+    pub(super) async fn dispatch(&self, event: Event, turn: Turn, entry: Entry) {
+        let turn = turn.come().await;
         let about = json!({"eventInvolvedObject": event.involved_object.to_value()});
         let kv = about.to_string();
-        let matched = self.alerts_for(&event).await;
+        let mut matched = self.alerts_for(&event).await;
+        matched.retain(|alert| !entry.is_settled(&shown(alert)));
         if matched.is_empty() {
             tracing::info!(
                 logger = LOGGER,
                 kv,
                 "discarding event, no alerts found for the involved object"
             );
+            entry.finish();
             return;
         }
         let mut told = about.clone();
@@ -150,16 +201,24 @@ impl Dispatcher {
         let told = told.to_string();
         tracing::info!(logger = LOGGER, kv = told, "dispatching event");
         // One after the other they would wait for the slowest service (NC-EVT-017).
-        let event = &event;
+        let (event, entry_of) = (&event, &entry);
         let sent = matched.iter().map(|alert| async move {
             let skip = self.dispatch_to(event, alert).await;
+            entry_of.settle(&shown(alert));
             skip.map(|skip| (skip, shown(alert)))
         });
-        let skips: Vec<_> = futures::future::join_all(sent)
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        let sent = {
+            let mut sent = Box::pin(futures::future::join_all(sent));
+            // Each has its place at its Provider once it was polled; then the next event of the object may come.
+            let at_once = futures::poll!(&mut sent);
+            drop(turn);
+            match at_once {
+                Poll::Ready(sent) => sent,
+                Poll::Pending => sent.await,
+            }
+        };
+        let skips: Vec<_> = sent.into_iter().flatten().collect();
+        entry.finish();
         for (skip, message) in [
             (
                 Skip::NoCommit,
@@ -185,7 +244,7 @@ impl Dispatcher {
     }
 
     /// The Alerts that an event is for.
-    async fn alerts_for(&self, event: &Event) -> Vec<std::sync::Arc<Alert>> {
+    async fn alerts_for(&self, event: &Event) -> Vec<Arc<Alert>> {
         let labels = ObjectLabels {
             cluster: &self.parts.cluster,
             event,
@@ -196,8 +255,10 @@ impl Dispatcher {
         let mut matched = Vec::new();
         for alert in all {
             let mut complaints = Vec::new();
-            if is_for(event, &alert, &labels, &mut complaints).await {
-                matched.push(alert.clone());
+            match is_for(event, &alert, &labels, &mut complaints).await {
+                Fit::Wanted => matched.push(alert.clone()),
+                Fit::Filtered => self.parts.outcomes.count(&alert, Outcome::Excluded),
+                Fit::Other => {}
             }
             for Complaint {
                 reason,
@@ -215,7 +276,10 @@ impl Dispatcher {
 
     /// Sends an event to the service of one Alert, or returns why that is not told of it.
     async fn dispatch_to(&self, event: &Event, alert: &Alert) -> Option<Skip> {
-        let _place = self.places.acquire().await;
+        let namespace = alert.namespace().unwrap_or_default();
+        let provider = Key::new(&*namespace, &*alert.spec.provider_ref.name);
+        let turn = self.turns.take((provider.clone(), object_key(event)));
+        let _turn = turn.await.come().await;
         let kv = json!({
             "eventInvolvedObject": event.involved_object.to_value(),
             "alert": {
@@ -225,7 +289,47 @@ impl Dispatcher {
             },
         })
         .to_string();
+        let kv = &*kv;
         let object = event.involved_object.shown();
+        let failed = |error: &str| {
+            tracing::error!(logger = LOGGER, kv, error, "failed to send notification");
+            let message = format!("failed to send notification for {object}: {error}");
+            self.tell(alert, "NotificationDispatchFailed", &message);
+        };
+        let skipped = Mutex::new(None);
+        let attempt = || self.attempt(event, alert, kv, &skipped).boxed();
+        let line = self.lines.of(&provider);
+        let sent = line.send(attempt, |error: &String| failed(error)).await;
+        let skip = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match sent {
+            Ok(()) => skip.map_or(Outcome::Sent, |skip: Unsent| skip.outcome()),
+            Err(refusal) => {
+                failed(&match refusal {
+                    Refusal::Full => "too many events are waiting for the provider".to_owned(),
+                    Refusal::Failed(error, 1) => error,
+                    Refusal::Failed(error, attempts) => {
+                        format!("{error}; gave up after {attempts} attempts")
+                    }
+                });
+                Outcome::Failed
+            }
+        };
+        self.parts.outcomes.count(alert, outcome);
+        match skip {
+            Some(Unsent::Skipped(skip)) => Some(skip),
+            _ => None,
+        }
+    }
+
+    /// One attempt to send an event. Why there is nothing to send is put into `unsent`.
+    async fn attempt(
+        &self,
+        event: &Event,
+        alert: &Alert,
+        kv: &str,
+        unsent: &Mutex<Option<Unsent>>,
+    ) -> Attempt<String> {
+        let put = |why| *unsent.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         let prepared = match self.prepare(event, alert).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(skip)) => {
@@ -236,7 +340,8 @@ impl Dispatcher {
                     reason = skip.reason(),
                     "event is not sent"
                 );
-                return Some(skip);
+                put(Unsent::Skipped(skip));
+                return Attempt::Done;
             }
             Err((error, mask)) => {
                 let error = mask.apply(&chain(&error));
@@ -246,19 +351,25 @@ impl Dispatcher {
                     error,
                     "failed to dispatch notification"
                 );
+                let object = event.involved_object.shown();
                 let message = format!("failed to dispatch notification for {object}: {error}");
                 self.tell(alert, "NotificationDispatchFailed", &message);
-                return None;
+                put(Unsent::Failed);
+                return Attempt::Done;
             }
         };
         let deadline = Instant::now() + prepared.timeout;
-        if let Err(error) = prepared.job.run(&prepared.sender, deadline).await {
-            let error = prepared.mask.apply(&chain(&error));
-            tracing::error!(logger = LOGGER, kv, error, "failed to send notification");
-            let message = format!("failed to send notification for {object}: {error}");
-            self.tell(alert, "NotificationDispatchFailed", &message);
+        match prepared.job.run(&prepared.sender, deadline).await {
+            Ok(()) => Attempt::Done,
+            Err(error) => {
+                let text = prepared.mask.apply(&chain(&error));
+                if error.may_pass() {
+                    Attempt::Later(text)
+                } else {
+                    Attempt::Failed(text)
+                }
+            }
         }
-        None
     }
 
     /// Finds out what is to be sent. An error comes with what has to be removed from its text.
@@ -321,6 +432,8 @@ impl Dispatcher {
         let mask = settings.mask();
         let masked = |error| (error, mask.clone());
         let sender = Sender::new(&settings).map_err(masked)?;
+        let uid = provider.uid().unwrap_or_default();
+        let sender = sender.knowing(self.posted.of(&uid, settings.status_id()));
         if let Some(app) = settings.wanted_app() {
             let app = flux_cloud::GitHubApp::new(app.clone());
             let app = app.map_err(|error| masked(error.into()))?;

@@ -14,15 +14,21 @@ const MAX_KEYS: usize = 100_000;
 /// The hash of what makes an event the same as another.
 pub(crate) type Key = [u8; 32];
 
-/// The key of an event: its object, its message, and its revisions and token (NC-EVT-023, NC-EVT-024).
-pub(crate) fn key(event: &Event) -> Key {
+/// The key of an event: its object, its message, and its revisions and token (NC-EVT-023, NC-EVT-024). Unless `exact`,
+/// what varies in the message from one failure to the next does not count (FR-N-030).
+pub(crate) fn key(event: &Event, exact: bool) -> Key {
     let object = &event.involved_object;
+    let message = if exact {
+        event.message.clone()
+    } else {
+        constant(&event.message)
+    };
     let mut parts = vec![
         "event".to_owned(),
         format!("name={}", object.name),
         format!("namespace={}", object.namespace),
         format!("kind={}", object.kind),
-        format!("message={}", event.message),
+        format!("message={message}"),
     ];
     for key in ["originRevision", "revision", "token"] {
         if let Some(value) = event.of_group(key) {
@@ -30,6 +36,52 @@ pub(crate) fn key(event: &Event) -> Key {
         }
     }
     Sha256::digest(parts.join("/")).into()
+}
+
+/// A message with `#` in place of identifiers, times and durations.
+fn constant(message: &str) -> String {
+    let is_part = |char: char| char.is_ascii_alphanumeric() || "-_:.+".contains(char);
+    let mut constant = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|char| !is_part(char)).unwrap_or(rest.len());
+        if word == 0 {
+            constant.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (found, after) = rest.split_at(word);
+        let trimmed = found.trim_end_matches(['.', ':', '-', '+']);
+        if varies(trimmed) {
+            constant.push('#');
+            constant.push_str(&found[trimmed.len()..]);
+        } else {
+            constant.push_str(found);
+        }
+        rest = after;
+    }
+    constant
+}
+
+/// Whether a word is an identifier, a time or a duration.
+fn varies(word: &str) -> bool {
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let uuid = word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && {
+        word.split('-').all(is_hex)
+    };
+    let long_hex = word.len() >= 16 && digits > 0 && is_hex(word);
+    let pointer = word
+        .strip_prefix("0x")
+        .is_some_and(|rest| !rest.is_empty() && is_hex(rest));
+    let time = word.parse::<jiff::Timestamp>().is_ok();
+    let units = ["ns", "us", "ms", "s", "m", "h"];
+    let duration = word.starts_with(|char: char| char.is_ascii_digit())
+        && units.iter().any(|unit| word.ends_with(unit))
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b".nusmh".contains(&byte));
+    uuid || long_hex || pointer || time || duration
 }
 
 /// Whether an event passes, and how long its window still is.
@@ -127,6 +179,36 @@ impl State {
 mod tests {
     use super::*;
 
+    fn plain_key(event: &Event) -> Key {
+        key(event, true)
+    }
+
+    #[test]
+    fn what_varies_in_messages_may_be_left_out_of_the_key() {
+        // FR-N-030
+        for (message, want) in [
+            (
+                "api error: RequestID: 804c9f1e-0b1a-4c5e-9d7a-1f2e3d4c5b6a, after 2.08s.",
+                "api error: RequestID: #, after #.",
+            ),
+            (
+                "at 2026-08-01T10:00:00Z (0xc000123) of 0123456789abcdef0123",
+                "at # (#) of #",
+            ),
+            (
+                "port 8080, app-1.2.3 in v1: 17 é",
+                "port 8080, app-1.2.3 in v1: 17 é",
+            ),
+            ("deadbeefdeadbeef 3m20s 300ms", "deadbeefdeadbeef # #"),
+        ] {
+            assert_eq!(constant(message), want);
+        }
+        let of = |message: &str| event(&[("message", message)]);
+        let (one, two) = (of("RequestID: 0xab"), of("RequestID: 0xcd"));
+        assert_eq!(key(&one, false), key(&two, false));
+        assert_ne!(key(&one, true), key(&two, true));
+    }
+
     fn event(changes: &[(&str, &str)]) -> Event {
         let mut event = Event::decode(
             br#"{"involvedObject":{"kind":"K","namespace":"ns","name":"n","apiVersion":"g.io/v1"},"message":"m"}"#,
@@ -155,7 +237,7 @@ mod tests {
     #[test]
     fn object_message_revisions_and_token_make_the_key() {
         // NC-EVT-023
-        let plain = key(&event(&[]));
+        let plain = plain_key(&event(&[]));
         assert_eq!(
             hex::encode(plain),
             hex::encode(Sha256::digest("event/name=n/namespace=ns/kind=K/message=m"))
@@ -166,13 +248,13 @@ mod tests {
             ("g.io/originRevision", "o"),
         ]);
         assert_eq!(
-            hex::encode(key(&all)),
+            hex::encode(plain_key(&all)),
             hex::encode(Sha256::digest(
                 "event/name=n/namespace=ns/kind=K/message=m/originRevision=o/revision=r/token=t"
             ))
         );
         for field in ["name", "namespace", "kind", "message"] {
-            assert_ne!(key(&event(&[(field, "x")])), plain, "{field}");
+            assert_ne!(plain_key(&event(&[(field, "x")])), plain, "{field}");
         }
         // NC-EVT-024
         for field in [
@@ -185,12 +267,12 @@ mod tests {
             "event.toolkit.fluxcd.io/revision",
             "other.io/revision",
         ] {
-            assert_eq!(key(&event(&[(field, "x")])), plain, "{field}");
+            assert_eq!(plain_key(&event(&[(field, "x")])), plain, "{field}");
         }
         // FR-N-035
         assert_ne!(
-            key(&event(&[("g.io/revision", "1")])),
-            key(&event(&[("g.io/revision", "2")]))
+            plain_key(&event(&[("g.io/revision", "1")])),
+            plain_key(&event(&[("g.io/revision", "2")]))
         );
     }
 

@@ -26,15 +26,26 @@ pub(super) trait Labels {
     async fn labels(&self) -> Result<BTreeMap<String, String>, String>;
 }
 
+/// Whether an event is for an Alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// None of its sources is the object, or it is suspended.
+    Other,
+    /// Its lists leave the message out.
+    Filtered,
+    /// It is.
+    Wanted,
+}
+
 /// Whether an event is for an Alert; what is wrong with the Alert is added to `complaints`.
 pub(super) async fn is_for(
     event: &Event,
     alert: &Alert,
     labels: &impl Labels,
     complaints: &mut Vec<Complaint>,
-) -> bool {
+) -> Fit {
     if alert.spec.suspend {
-        return false;
+        return Fit::Other;
     }
     let mut matched = false;
     for source in &alert.spec.event_sources {
@@ -43,9 +54,16 @@ pub(super) async fn is_for(
             break; // NC-ALERT-031
         }
     }
-    matched
-        && is_included(event, &alert.spec.inclusion_list, complaints)
-        && !is_excluded(event, &alert.spec.exclusion_list, complaints)
+    if !matched {
+        return Fit::Other;
+    }
+    let is_wanted = is_included(event, &alert.spec.inclusion_list, complaints)
+        && !is_excluded(event, &alert.spec.exclusion_list, complaints);
+    if is_wanted {
+        Fit::Wanted
+    } else {
+        Fit::Filtered
+    }
 }
 
 async fn is_of_source(
@@ -196,7 +214,7 @@ mod tests {
         let mut alert = Alert::new("alert", spec);
         alert.metadata.namespace = Some("apps".into());
         let mut complaints = Vec::new();
-        let verdict = is_for(event, &alert, &labels, &mut complaints).await;
+        let verdict = is_for(event, &alert, &labels, &mut complaints).await == Fit::Wanted;
         let told = complaints.into_iter();
         let told = told.map(|complaint| format!("{}: {}", complaint.reason, complaint.message));
         (verdict, told.collect())

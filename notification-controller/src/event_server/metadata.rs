@@ -89,6 +89,7 @@ mod tests {
     #[test]
     fn only_keys_of_events_and_of_the_group_are_kept() {
         let mut event = event(&[
+            // NC-EVT-007
             ("event.toolkit.fluxcd.io/a", "1"),
             ("kustomize.toolkit.fluxcd.io/revision", "2"),
             // NC-EVT-022

@@ -151,6 +151,7 @@ mod tests {
             // NC-EVT-043
             ("slack", "info", &[UPDATE][..], Some(Skip::StatusUpdate)),
             ("slack", "info", &[], None),
+            // NC-GENERIC-006
             ("generic", "info", &[UPDATE], None),
             ("generic-hmac", "info", &[UPDATE], None),
             // NC-EVT-044, FR-N-025, FR-N-026
@@ -206,6 +207,13 @@ mod tests {
         assert_eq!(
             id,
             ("kustomization/gitops-system/0c9c2e41".to_owned(), false)
+        );
+        // NC-PROV-071: the namespace of the object does not count
+        let mut elsewhere = event("info", &[]);
+        elsewhere.involved_object.namespace = "elsewhere".into();
+        assert_eq!(
+            status_id(&elsewhere, &provider("github"), &alert).unwrap(),
+            id
         );
         let none = status_id(&event("info", &[]), &provider("slack"), &alert).unwrap();
         assert_eq!(none.0, "");

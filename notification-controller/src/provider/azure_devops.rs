@@ -14,6 +14,9 @@ use crate::event::{ERROR, Event, INFO};
 /// The version of the API that is spoken.
 const ACCEPT: &str = "application/json;api-version=6.0";
 
+/// The host of addresses for SSH, as the host of the API.
+const SSH: &str = "https://ssh.dev.azure.com";
+
 /// The status of a commit (NC-AZUREDEVOPS-005 to NC-AZUREDEVOPS-007).
 pub(super) fn status(
     settings: &Settings,
@@ -23,16 +26,22 @@ pub(super) fn status(
     let address = parse_git(&settings.address);
     // NC-AZUREDEVOPS-001
     let parts: Vec<&str> = address.id.split('/').collect();
-    let [organization, project, _, name] = *parts else {
-        let id = flux_golang::strconv::quote(&address.id);
-        return Err(ConfigError::invalid(format!("invalid repository id {id}")));
+    let (host, [organization, project, name]) = match *parts {
+        // NC-AZUREDEVOPS-008
+        ["v3", organization, project, name] if address.host == SSH => {
+            ("https://dev.azure.com", [organization, project, name])
+        }
+        [organization, project, _, name] => (&*address.host, [organization, project, name]),
+        _ => {
+            let id = flux_golang::strconv::quote(&address.id);
+            return Err(ConfigError::invalid(format!("invalid repository id {id}")));
+        }
     };
     if is_in_progress(event) {
         return Ok(Ok(None));
     }
     let repository = format!(
-        "{}/{}/{}/_apis/git/repositories/{}",
-        address.host,
+        "{host}/{}/{}/_apis/git/repositories/{}",
         segment(organization),
         segment(project),
         segment(name)

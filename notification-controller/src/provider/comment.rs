@@ -75,13 +75,12 @@ async fn ask(
     what: &str,
     deadline: Instant,
 ) -> Result<Reply, SendError> {
-    let told = |text: String| SendError::other(format!("{what}{text}"));
     let reply = sender.exchange(request, 0, deadline).await;
-    let reply = reply.map_err(|error| told(error.to_string()))?;
+    let reply = reply.map_err(|error| error.told(format!("{what}{error}")))?;
     if reply.status.is_success() {
         Ok(reply)
     } else {
-        Err(told(reply.refusal(request)))
+        Err(reply.refused(format!("{what}{}", reply.refusal(request))))
     }
 }
 

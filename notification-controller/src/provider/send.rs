@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::posted::Posted;
 use super::settings::{ConfigError, Settings};
 use crate::event::go_json;
 
@@ -169,6 +170,8 @@ pub(crate) enum SendError {
         attempts: u32,
         /// The last error.
         cause: Option<String>,
+        /// Whether the service may take it later. False if it is unknown whether it has taken it.
+        may_pass: bool,
     },
     /// The time was over between two attempts.
     #[error("{context}failed to execute request: context deadline exceeded")]
@@ -197,12 +200,33 @@ pub(crate) enum SendError {
     /// Anything else, with a text of its own.
     #[error("{0}")]
     Other(String),
+    /// As [`SendError::Other`], where the service may take it later.
+    #[error("{0}")]
+    Later(String),
 }
 
 impl SendError {
     /// An error with a text of its own.
     pub(super) fn other(text: impl Into<String>) -> Self {
         Self::Other(text.into())
+    }
+
+    /// As this error, with a text of its own.
+    pub(super) fn told(&self, text: impl Into<String>) -> Self {
+        if self.may_pass() {
+            Self::Later(text.into())
+        } else {
+            Self::Other(text.into())
+        }
+    }
+
+    /// Whether the service has not taken the event, and may do so later (NC-EVT-057).
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::GaveUp { may_pass, .. } => *may_pass,
+            Self::TimeOver { .. } | Self::Later(_) => true,
+            Self::Refused { .. } | Self::Denied { .. } | Self::Other(_) => false,
+        }
     }
 }
 
@@ -235,6 +259,15 @@ impl Reply {
         .trim_end()
         .to_owned()
     }
+
+    /// The error of a refusal with this text.
+    pub(super) fn refused(&self, text: impl Into<String>) -> SendError {
+        if is_retried(self.status) {
+            SendError::Later(text.into())
+        } else {
+            SendError::Other(text.into())
+        }
+    }
 }
 
 /// Sends the requests of one Provider.
@@ -242,6 +275,7 @@ impl Reply {
 pub(crate) struct Sender {
     client: reqwest::Client,
     pause: Duration,
+    posted: Posted,
 }
 
 /// How one attempt failed.
@@ -262,7 +296,19 @@ impl Sender {
         Ok(Self {
             client: client.map_err(ConfigError::Client)?,
             pause: PAUSE,
+            posted: Posted::default(),
         })
+    }
+
+    /// With the commit statuses that were set so far.
+    pub(crate) fn knowing(mut self, posted: Posted) -> Self {
+        self.posted = posted;
+        self
+    }
+
+    /// The commit statuses that were set.
+    pub(super) fn posted(&self) -> &Posted {
+        &self.posted
     }
 
     /// The HTTP client.
@@ -289,7 +335,7 @@ impl Sender {
         match call.accepts {
             Accepts::SlackApi => slack_verdict(&reply, context),
             Accepts::Success if reply.status.is_success() => Ok(()),
-            Accepts::Success if call.style == Style::Once => Err(SendError::Other(format!(
+            Accepts::Success if call.style == Style::Once => Err(reply.refused(format!(
                 "{context}{} {}",
                 reply.status.as_u16(),
                 reply.status.canonical_reason().unwrap_or_default()
@@ -321,13 +367,14 @@ impl Sender {
         deadline: Instant,
     ) -> Result<Reply, SendError> {
         let mut attempts = 0;
-        let gave_up = |attempts, cause| SendError::GaveUp {
+        let gave_up = |attempts, cause, may_pass| SendError::GaveUp {
             context,
             method: request.method.clone(),
             url: Url::parse(&request.address)
                 .map_or_else(|_| request.address.clone(), |url| shown_url(&url)),
             attempts,
             cause,
+            may_pass,
         };
         loop {
             attempts += 1;
@@ -342,17 +389,17 @@ impl Sender {
                 }
                 Err(Attempt::Late) => {
                     let late = "context deadline exceeded".to_owned();
-                    return Err(gave_up(attempts, Some(late)));
+                    return Err(gave_up(attempts, Some(late), false));
                 }
                 Err(Attempt::Lost { text, may_pass }) => {
                     if !may_pass {
-                        return Err(gave_up(attempts, Some(text)));
+                        return Err(gave_up(attempts, Some(text), false));
                     }
                     Some(text)
                 }
             };
             if attempts > retries {
-                return Err(gave_up(attempts, cause));
+                return Err(gave_up(attempts, cause, true));
             }
             let own = self
                 .pause

@@ -238,8 +238,8 @@ impl Settings {
                 self.password = basic.password;
             }
         }
-        // As upstream, which looks for the App's ID first.
-        if data.get("githubAppID").is_some() {
+        // As upstream, which looks for what names the App first.
+        if data.names_github_app() {
             self.github_app = Some(data.github_app().map_err(ConfigError::GitHubAppData)?);
         }
         Ok(())
@@ -272,6 +272,11 @@ impl Settings {
         self.status_id = id;
         self.status_is_custom = is_custom;
         self
+    }
+
+    /// What identifies the commit statuses of this Provider.
+    pub(crate) fn status_id(&self) -> &str {
+        &self.status_id
     }
 
     /// The token without line breaks at its end, which no header can carry (FR-N-044); in the Git types the password stands

@@ -50,7 +50,10 @@ impl StatusJob {
     /// Sets the status unless it is set.
     pub(super) async fn run(self, sender: &Sender, deadline: Instant) -> Result<(), SendError> {
         let texts = self.texts;
-        let told = |what: &str, error: &SendError| SendError::other(format!("{what}{error}"));
+        let told = |what: &str, error: &SendError| error.told(format!("{what}{error}"));
+        if sender.posted().is_last(&self.create) {
+            return Ok(()); // FR-N-029: nothing else has set it since
+        }
         let reply = sender
             .exchange(&self.list, self.retries[0], deadline)
             .await
@@ -61,6 +64,7 @@ impl StatusJob {
                 return Err(refused(texts, texts.list, &self.list, &reply));
             }
             if (self.is_set)(&reply).map_err(|error| told(texts.list, &error))? {
+                sender.posted().note(&self.create);
                 return Ok(());
             }
         }
@@ -69,6 +73,7 @@ impl StatusJob {
             .await
             .map_err(|error| told(texts.create, &error))?;
         if reply.status.is_success() {
+            sender.posted().note(&self.create);
             Ok(())
         } else {
             Err(refused(texts, texts.create, &self.create, &reply))
@@ -77,7 +82,7 @@ impl StatusJob {
 }
 
 fn refused(texts: Texts, what: &str, request: &Exchange, reply: &Reply) -> SendError {
-    SendError::other(if texts.by_status {
+    reply.refused(if texts.by_status {
         let reason = reply.status.canonical_reason().unwrap_or_default();
         format!("{what}{} - {reason}", reply.status.as_u16())
     } else {

@@ -25,8 +25,8 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     let heading = format!(
         "{} {kind}/{}/{}",
         emoji(event),
-        object.namespace,
-        object.name
+        object.name,
+        object.namespace
     );
     let mut text = format!("*{}*\n{}\n", escaped(&heading), escaped(&event.message));
     for (key, value) in &event.metadata {

@@ -12,6 +12,7 @@ use super::settings::tests::settings;
 use super::{Job, Sender, Settings, prepare};
 use crate::event::Event;
 
+mod capabilities;
 mod chats;
 mod comments;
 mod incidents;

@@ -1,6 +1,8 @@
 //! Tokens of OpenID Connect: their signatures, by keys that the issuer publishes, and their claims.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +18,12 @@ const GOOGLE_ISSUERS: [&str; 2] = ["accounts.google.com", "https://accounts.goog
 const MAX_KEYS: usize = 1 << 20;
 /// The longest token that is read.
 const MAX_TOKEN: usize = 64 << 10;
+/// How long a document of an issuer is used.
+const FRESH: Duration = Duration::from_mins(10);
+/// How long at least, whatever keys tokens name: a sender of invalid tokens causes no more requests than this.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How many documents are kept.
+const DOCUMENTS: usize = 100;
 
 /// Why a token is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +103,65 @@ pub(super) fn unverified_issuer(token: &str) -> Result<String, IssuerError> {
     Ok(issuer.to_owned())
 }
 
+/// The documents of issuers, each kept for a while. Clones share them.
+#[derive(Clone)]
+pub(super) struct Documents {
+    client: reqwest::Client,
+    kept: Arc<Mutex<HashMap<String, (Instant, Arc<Value>)>>>,
+}
+
+impl Documents {
+    /// Documents that are fetched by this client.
+    pub(super) fn new(client: reqwest::Client) -> Self {
+        Self {
+            client,
+            kept: Arc::default(),
+        }
+    }
+
+    /// The document at an address, which was fetched at most `age` ago.
+    async fn get(&self, address: &str, age: Duration) -> Result<Arc<Value>, IssuerError> {
+        if let Some((at, document)) = self.kept().get(address)
+            && at.elapsed() < age
+        {
+            return Ok(document.clone());
+        }
+        let document = Arc::new(fetch(&self.client, address).await?);
+        let mut kept = self.kept();
+        if kept.len() >= DOCUMENTS && !kept.contains_key(address) {
+            let oldest = kept.iter().min_by_key(|(_, (at, _))| *at);
+            if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+                kept.remove(&oldest);
+            }
+        }
+        kept.insert(address.to_owned(), (Instant::now(), document.clone()));
+        Ok(document)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Arc<Value>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks a token's signature by the keys at an address. Keys that do not have the one that the token names are fetched
+    /// anew: the issuer may have added it.
+    async fn check(&self, token: &Token<'_>, keys: &str) -> Result<(), IssuerError> {
+        let known = self.get(keys, FRESH).await?;
+        match token.verify(&known) {
+            Err(IssuerError::NoKey) => token.verify(&*self.get(keys, SETTLED).await?),
+            verdict => verdict,
+        }
+    }
+}
+
 /// Issuers that publish where their keys are (NC-RECV-084).
 pub(super) struct Issuers {
-    client: reqwest::Client,
+    documents: Documents,
 }
 
 impl Issuers {
-    /// Issuers that are asked by this client.
-    pub(super) fn new(client: reqwest::Client) -> Self {
-        Self { client }
+    /// Issuers with these documents.
+    pub(super) fn new(documents: Documents) -> Self {
+        Self { documents }
     }
 
     /// The claims of a token, if the issuer has signed it for this audience.
@@ -118,7 +176,7 @@ impl Issuers {
         check_times_and_audience(&token.claims, audience, SystemTime::now())?;
         let base = issuer.trim_end_matches('/');
         let address = format!("{base}/.well-known/openid-configuration");
-        let document = fetch(&self.client, &address).await?;
+        let document = self.documents.get(&address, FRESH).await?;
         if document["issuer"] != issuer {
             return Err(IssuerError::OtherIssuer);
         }
@@ -132,7 +190,7 @@ impl Issuers {
             return Err(IssuerError::Algorithm);
         }
         let keys = document["jwks_uri"].as_str().unwrap_or_default();
-        token.verify(&fetch(&self.client, keys).await?)?;
+        self.documents.check(&token, keys).await?;
         Ok(token.claims)
     }
 }
@@ -182,18 +240,17 @@ async fn fetch(client: &reqwest::Client, address: &str) -> Result<Value, IssuerE
 
 /// The published keys of an issuer.
 pub(super) struct Keys {
-    client: reqwest::Client,
-    address: &'static str,
+    documents: Documents,
+    address: String,
 }
 
 impl Keys {
     /// The keys at an address.
-    pub(super) fn new(client: reqwest::Client, address: &'static str) -> Self {
-        Self { client, address }
-    }
-
-    async fn fetch(&self) -> Result<Value, IssuerError> {
-        fetch(&self.client, self.address).await
+    pub(super) fn new(documents: Documents, address: impl Into<String>) -> Self {
+        Self {
+            documents,
+            address: address.into(),
+        }
     }
 }
 
@@ -292,7 +349,7 @@ pub(super) async fn verify_google(
     let token = Token::parse(token)?;
     // Without need, nothing is fetched (NC-RECV-087).
     check_google(&token, email, audience, SystemTime::now())?;
-    token.verify(&keys.fetch().await?)
+    keys.documents.check(&token, &keys.address).await
 }
 
 pub(super) fn bearer(authorization: &str) -> Result<&str, IssuerError> {

@@ -11,10 +11,12 @@ use http::HeaderMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
+use super::cd_event;
 use super::jwt::{
-    AUDIENCE, GOOGLE, IssuerError, Issuers, Keys, bearer, unverified_issuer, verify_google,
+    AUDIENCE, Documents, GOOGLE, IssuerError, Issuers, Keys, bearer, unverified_issuer,
+    verify_google,
 };
-use super::payload::{self, PayloadError, first, inner, of_pub_sub, only, text, texts};
+use super::payload::{PayloadError, first, inner, of_pub_sub, only, text, texts};
 use super::signature::{self, SignatureError, equal};
 use crate::claims::{Claims, ClaimsError};
 
@@ -77,7 +79,7 @@ pub(super) enum Refusal {
     #[error("cannot authenticate GCR request")]
     Gcr(#[source] IssuerError),
     #[error("unable to validate CDEvent event: {0}")]
-    CdEvent(&'static str),
+    CdEvent(String),
     #[error(transparent)]
     Oidc(#[from] IssuerError),
     #[error(transparent)]
@@ -100,10 +102,11 @@ pub(super) struct Validator {
 impl Validator {
     /// A validator that reads Secrets at each use.
     pub(super) fn new(secrets: Reader<Secret>, client: reqwest::Client) -> Self {
+        let documents = Documents::new(client);
         Self {
             secrets,
-            google: Keys::new(client.clone(), GOOGLE),
-            issuers: Issuers::new(client),
+            google: Keys::new(documents.clone(), GOOGLE),
+            issuers: Issuers::new(documents),
         }
     }
 
@@ -287,7 +290,7 @@ fn check(
             Ok(Some(format!("handling Nexus event from {name}")))
         }
         T::Cdevents => {
-            check_cd_event(request.body)?;
+            cd_event::check(request.body).map_err(Refusal::CdEvent)?;
             let event = request.header("Ce-Type");
             authorise("CDEvent", "", event, events)?;
             Ok(Some(format!("handling CDEvent: {event}")))
@@ -339,65 +342,6 @@ fn authorise(
     let event = format!("{noun} {}", quote(event));
     let event = event.trim_start().to_owned();
     Err(Refusal::Event { sender, event })
-}
-
-/// The versions of the CDEvents specification that are read: those of 0.4.
-const CD_VERSIONS: [&str; 2] = ["0.4.0", "0.4.1"];
-
-/// The context and the subject that every CDEvent has (NC-RECV-082).
-fn check_cd_event(body: &[u8]) -> Result<(), Refusal> {
-    let refuse = |why| Err(Refusal::CdEvent(why));
-    let Ok(event) = payload::only(body) else {
-        return refuse("it is not a JSON object");
-    };
-    let filled = |value: &serde_json::Value, name: &str| {
-        value[name].as_str().is_some_and(|text| !text.is_empty())
-    };
-    let context = &event["context"];
-    for name in ["id", "source", "type", "timestamp", "version"] {
-        if !filled(context, name) {
-            return refuse("its context lacks id, source, type, timestamp or version");
-        }
-    }
-    let version = context["version"].as_str().unwrap_or_default();
-    if !CD_VERSIONS.contains(&version) {
-        return refuse("its version is not one of the specification 0.4");
-    }
-    let time = context["timestamp"].as_str().unwrap_or_default();
-    if time.parse::<jiff::Timestamp>().is_err() {
-        return refuse("its timestamp is not in RFC 3339");
-    }
-    let kind = context["type"].as_str().unwrap_or_default();
-    if !is_cd_type(kind) {
-        return refuse("its type is not dev.cdevents.<subject>.<predicate>.<version>");
-    }
-    if !filled(&event["subject"], "id") || !event["subject"]["content"].is_object() {
-        return refuse("its subject lacks id or content");
-    }
-    Ok(())
-}
-
-/// Whether a text is a type of CDEvents, known or of a tool of its own (`dev.cdeventsx.`).
-fn is_cd_type(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("dev.cdevents.")
-        .or_else(|| text.strip_prefix("dev.cdeventsx."));
-    let Some(rest) = rest else { return false };
-    let mut parts = rest.splitn(3, '.');
-    let is_word = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    let (Some(subject), Some(predicate), Some(version)) =
-        (parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let numbers = version.split(['-', '+']).next().unwrap_or_default();
-    let is_version = numbers.split('.').count() == 3
-        && numbers
-            .split('.')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    is_word(subject) && is_word(predicate) && is_version
 }
 
 #[cfg(test)]

@@ -233,6 +233,56 @@ async fn each_sender_is_known_by_its_own_proof() -> Result {
     ensure!(ours, "{managers:?}");
     let log = world.controller.log().lines().join("\n");
     ensure!(!log.contains("t0ken"), "the log shows the token");
+    // NC-RECV-088, NC-RECV-099
+    let annotated = format!(
+        "resource 'GitRepository/app.{}' annotated",
+        world.namespace.name()
+    );
+    for text in [
+        "handling GitHub event: push",
+        "handling GitLab event: ",
+        "handling CDEvent: dev.cdevents.change.merged.0.2.0",
+        "handling Bitbucket server event: ",
+        "handling Harbor event",
+        "handling DockerHub event from https://hub/x for tag v1",
+        "handling Quay event from quay.io/x",
+        "handling Nexus event from npm",
+        "handling ACR event from r for tag v1",
+        &*annotated,
+    ] {
+        let line = |line: &Value| line["msg"] == text;
+        let line = world.controller.log().wait(text, line).await?;
+        ensure!(line["reconciler kind"] == "Receiver", "{line}");
+        ensure!(line["namespace"] == world.namespace.name(), "{line}");
+        ensure!(
+            line["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("hook-")),
+            "{line}"
+        );
+    }
+    // NC-RECV-051
+    let digest = |line: &Value| {
+        line["msg"].as_str().is_some_and(|text| {
+            text.strip_prefix("handling request: ")
+                .is_some_and(|digest| digest.len() == 64)
+        })
+    };
+    world
+        .controller
+        .log()
+        .wait("about a request", digest)
+        .await?;
+    // NC-RECV-061: every call counts, however soon it comes after another
+    let spec =
+        "type: generic, secretRef: {name: token}, resources: [{kind: GitRepository, name: app}]";
+    let url = world.hook("again", spec).await?;
+    let mut times = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        ensure!(world.call(&url, &[], "").await? == 200, "a call is refused");
+        times.insert(world.requested("app").await?);
+    }
+    ensure!(times.len() == 5, "{times:?}");
     Ok(())
 }
 

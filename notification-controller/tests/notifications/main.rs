@@ -5,9 +5,14 @@
 mod service;
 
 mod cli;
+mod definitions;
+mod delivery;
 mod events;
 mod failures;
+mod flow;
 mod hooks;
+mod identities;
+mod process;
 mod receivers;
 
 use kind_tests::controller::Settings;

@@ -106,6 +106,100 @@ async fn a_receiver_gets_its_path_from_the_token() -> Result {
     Ok(())
 }
 
+/// How often Receivers were reconciled.
+async fn runs(world: &World) -> Result<u64> {
+    let page = world.metrics().await?;
+    let prefix = "controller_runtime_reconcile_total{controller=\"receiver\",result=";
+    let lines = page.lines().filter(|line| line.starts_with(prefix));
+    Ok(lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum())
+}
+
+#[tokio::test]
+async fn only_changes_of_the_spec_and_requests_are_reconciled() -> Result {
+    let world = World::start("receiver-runs").await?;
+    world.secret("token", "token: ''").await?;
+    let spec = format!("type: generic, secretRef: {{name: token}}, {TARGET}");
+    let progress = |object: &Value| {
+        condition(object, "Reconciling").is_some_and(|condition| {
+            condition["reason"] == "Progressing"
+                && condition["message"] == "Reconciliation in progress"
+        })
+    };
+    // NC-RECV-031
+    let (seen, applied) = tokio::join!(
+        world
+            .namespace
+            .wait(RECEIVER, "hook", "is in progress", progress),
+        world.apply("Receiver", "hook", &spec)
+    );
+    applied?;
+    seen?;
+    let ready = world.namespace.wait_ready(RECEIVER, "hook", "True").await?;
+    // NC-RECV-089: an empty token is one
+    let empty = path("", "hook", world.namespace.name());
+    ensure!(ready["status"]["webhookPath"] == *empty, "{ready}");
+    // NC-RECV-037
+    let managers = ready["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let of_status = managers.iter().any(|entry| {
+        entry["manager"] == "notification-controller"
+            && entry["subresource"] == "status"
+            && entry["fieldsV1"].to_string().contains("f:conditions")
+    });
+    ensure!(of_status, "{managers:?}");
+    let found = condition(&ready, "Ready").cloned().unwrap_or_default();
+    ensure!(
+        found["observedGeneration"] == ready["metadata"]["generation"],
+        "{found}"
+    );
+
+    let before = runs(&world).await?;
+    let at = world.namespace.request_reconcile(RECEIVER, "hook").await?;
+    let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == *at;
+    world
+        .namespace
+        .wait(RECEIVER, "hook", "has handled the request", handled)
+        .await?;
+    let after_request = runs(&world).await?;
+    ensure!(after_request > before, "{before} {after_request}");
+    // NC-RECV-020, NC-RECV-110: neither a label, nor another annotation, nor the end of the request
+    for patch in [
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"metadata": {"annotations": {"a": "b"}}}),
+        json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": null}}}),
+    ] {
+        world.namespace.merge(RECEIVER, "hook", patch).await?;
+    }
+    // What came before is known when another Receiver is ready.
+    world.apply("Receiver", "other", &spec).await?;
+    world
+        .namespace
+        .wait_ready(RECEIVER, "other", "True")
+        .await?;
+    let patch = json!({"spec": {"events": ["push"]}});
+    let changed = world.namespace.merge(RECEIVER, "other", patch).await?;
+    let generation = changed["metadata"]["generation"].clone();
+    let observed = |object: &Value| object["status"]["observedGeneration"] == generation;
+    world
+        .namespace
+        .wait(RECEIVER, "other", "is observed", observed)
+        .await?;
+    let own = world
+        .namespace
+        .get(RECEIVER, "hook")
+        .await?
+        .unwrap_or_default();
+    ensure!(own["status"]["lastHandledReconcileAt"] == *at, "{own}");
+    let total = runs(&world).await?;
+    // Two of the other: the finalizer and its first run may be one or two.
+    ensure!(total <= after_request + 3, "{after_request} {total}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_missing_token_is_retried_and_reported() -> Result {
     let world = World::start("receiver-token").await?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flux_cluster::managers::{Cleanup, migrate_api_version};
@@ -10,7 +11,7 @@ use flux_cluster::{
     wait_until_current,
 };
 use futures::future::{BoxFuture, FutureExt as _};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 
 use crate::concurrency::all_or_first_failure;
 use crate::definitions::{Served, served, wait_until_listed};
@@ -23,6 +24,9 @@ use crate::{Action, Change, ChangeSet};
 
 /// How long the objects of a stage may take to become ready, and the kinds that they define to be served.
 const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How many further refusals are collected once an object is refused.
+const REFUSALS: usize = 100;
 
 /// How often an object is read again if others write it between the read and the dry run.
 const LOOKS: usize = 3;
@@ -42,6 +46,8 @@ pub struct Options {
     pub custom_stage: BTreeSet<GroupKind>,
     /// What to remove from objects on the cluster before they are applied.
     pub cleanup: Cleanup,
+    /// Managers whose fields are taken over before the dry run; nothing else of it counts (RT-SSA-026).
+    pub early_takeover: Cleanup,
     /// First set the applied version in all managed fields.
     pub migrate_api_version: bool,
     /// Fields that are neither compared nor corrected.
@@ -65,7 +71,8 @@ pub struct Options {
 /// # Errors
 ///
 /// At the first object that cannot be applied, or if the objects of a stage do not become ready. The error has the
-/// changes of the earlier stages.
+/// changes of the earlier stages. If the server refuses the dry run of an object, the others of its stage are tried too,
+/// so that one run reports all that is refused.
 pub async fn apply_in_stages(
     cluster: &Cluster,
     objects: &[Object],
@@ -96,11 +103,18 @@ pub async fn apply_in_stages(
             options,
             unchanged: &unchanged,
             refused: &refused,
+            failing: AtomicBool::new(false),
         };
         let kinds = run.kinds_of(&objects);
         let changes = match run.stage(objects, memory).await {
             Ok(changes) => changes,
-            Err(error) => return Err(Failed { error, applied }),
+            Err((error, others)) => {
+                return Err(Failed {
+                    error,
+                    others,
+                    applied,
+                });
+            }
         };
         let touched = changes
             .iter()
@@ -130,6 +144,7 @@ pub async fn apply_in_stages(
                     }
                     return Err(Failed {
                         error: ApplyError::Wait(error),
+                        others: Vec::new(),
                         applied,
                     });
                 }
@@ -145,6 +160,8 @@ struct Run<'r> {
     unchanged: &'r HashMap<ObjectId, Change>,
     /// Objects that are not recreated, since an earlier attempt failed.
     refused: &'r BTreeSet<ObjectId>,
+    /// Whether the dry run of an object was refused: then nothing more is written.
+    failing: AtomicBool,
 }
 
 /// What to do with an object.
@@ -171,7 +188,7 @@ impl<'r> Run<'r> {
         &self,
         mut objects: Vec<&'r Object>,
         memory: &mut Memory,
-    ) -> Result<Vec<Change>, ApplyError> {
+    ) -> Result<Vec<Change>, (ApplyError, Vec<ApplyError>)> {
         objects.sort_by(|left, right| apply_order(left.id(), right.id()));
         let concurrency = self.options.concurrency.max(1);
         // Boxed, so that the future is `Send`.
@@ -179,9 +196,8 @@ impl<'r> Run<'r> {
             .into_iter()
             .map(|object| self.plan(object).boxed())
             .collect();
-        let plans: Vec<Plan<'_>> = stream::iter(plans)
-            .buffered(concurrency)
-            .try_collect()
+        let plans = self
+            .planned(stream::iter(plans).buffered(concurrency))
             .await?;
 
         let mut changes = Vec::with_capacity(plans.len());
@@ -196,15 +212,17 @@ impl<'r> Run<'r> {
             let (group, after) = rest.split_at(end);
             let writes = group.iter().map(|plan| self.write(plan).boxed()).collect();
             let written = all_or_first_failure(writes, concurrency).await;
-            let written: Vec<Option<Object>> = written.inspect_err(|error| {
-                // It is unknown which of them were written: all have to be compared again.
-                for plan in group {
-                    memory.forget_one(plan.desired.id());
-                    if error.is_restored(plan.desired.id()) {
-                        memory.note_refused(plan.desired);
+            let written: Vec<Option<Object>> = written
+                .inspect_err(|error| {
+                    // It is unknown which of them were written: all have to be compared again.
+                    for plan in group {
+                        memory.forget_one(plan.desired.id());
+                        if error.is_restored(plan.desired.id()) {
+                            memory.note_refused(plan.desired);
+                        }
                     }
-                }
-            })?;
+                })
+                .map_err(|error| (error, Vec::new()))?;
             for (plan, written) in group.iter().zip(written) {
                 let live = match plan.write {
                     Write::Nothing => plan.live.as_ref(),
@@ -228,6 +246,43 @@ impl<'r> Run<'r> {
             rest = after;
         }
         Ok(changes)
+    }
+
+    /// The plans of all objects, or the first error with further refusals. Only what the server refuses for what is in the
+    /// object lets the others be tried: anything else would fail them in the same way.
+    async fn planned(
+        &self,
+        plans: impl Stream<Item = Result<Plan<'r>, ApplyError>>,
+    ) -> Result<Vec<Plan<'r>>, (ApplyError, Vec<ApplyError>)> {
+        let mut plans = std::pin::pin!(plans);
+        let mut planned = Vec::new();
+        let mut failed: Option<(ApplyError, Vec<ApplyError>)> = None;
+        while let Some(plan) = plans.next().await {
+            match (plan, &mut failed) {
+                (Ok(plan), None) => planned.push(plan),
+                (Ok(_), Some(_)) => {}
+                (Err(error), None) => {
+                    let goes_on = error.is_refusal();
+                    failed = Some((error, Vec::new()));
+                    if !goes_on {
+                        break;
+                    }
+                }
+                (Err(error), Some((_, others))) => {
+                    if !error.is_refusal() {
+                        break;
+                    }
+                    others.push(error);
+                    if others.len() >= REFUSALS {
+                        break;
+                    }
+                }
+            }
+        }
+        match failed {
+            None => Ok(planned),
+            Some(failed) => Err(failed),
+        }
     }
 
     /// Compares an object and decides what to do with it.
@@ -277,6 +332,18 @@ impl<'r> Run<'r> {
             }
         }
 
+        // RT-SSA-026: not undone if the dry run fails
+        let failing = || self.failing.load(Ordering::Relaxed);
+        if live.exists() && !failing() && !self.keeps_other_managers(desired, &live) {
+            let owner = self.cluster.field_manager();
+            let patch = self.options.early_takeover.take_over_patch(&live, owner);
+            if !patch.is_empty() {
+                let answer = self.cluster.json_patch(&resource, id, patch).await;
+                live = answer.map_err(|error| failed(StepError::Takeover(error)))?;
+                patched = true;
+            }
+        }
+
         let dry_run = self.cluster.apply(&resource, desired, true).await;
         if let Err(error) = &dry_run
             && exists
@@ -297,7 +364,19 @@ impl<'r> Run<'r> {
                 });
             }
         }
-        let mut dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
+        let mut dry_run = dry_run.map_err(|error| {
+            self.failing.store(true, Ordering::Relaxed);
+            failed(StepError::DryRun(error))
+        })?;
+        if failing() {
+            // Nothing of this stage is written any more.
+            return Ok(Plan {
+                change: change_of(desired, Action::Unchanged),
+                desired,
+                write: Write::Nothing,
+                live: None,
+            });
+        }
         // Writes of others between the two responses are not drift.
         for _ in 0..LOOKS {
             let moved = live.exists() && live.resource_version() != dry_run.resource_version();
@@ -432,8 +511,11 @@ impl<'r> Run<'r> {
     /// Whether there is nothing for a later run to clean up.
     fn is_clean(&self, desired: &Object, live: &Object) -> bool {
         let cleanup = &self.options.cleanup;
+        let owner = self.cluster.field_manager();
+        let early = &self.options.early_takeover;
         self.keeps_other_managers(desired, live)
-            || cleanup.patch(live, self.cluster.field_manager()).is_empty()
+            || (cleanup.patch(live, owner).is_empty()
+                && early.take_over_patch(live, owner).is_empty())
     }
 }
 

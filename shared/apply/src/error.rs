@@ -17,6 +17,8 @@ pub enum StepError {
     Apply(RequestError),
     /// Removing fields of other managers.
     Cleanup(RequestError),
+    /// Taking over fields of other managers before the dry run (RT-SSA-026).
+    Takeover(RequestError),
     /// Setting another API version in its managed fields.
     Migrate {
         /// The version.
@@ -56,6 +58,7 @@ impl StepError {
             Self::DryRun(error)
             | Self::Apply(error)
             | Self::Cleanup(error)
+            | Self::Takeover(error)
             | Self::Migrate { error, .. }
             | Self::Recreate(error)
             | Self::Gone(error) => mask(error),
@@ -88,6 +91,11 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Whether the server refused the dry run of an object for what is in it, or for where it is.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Object { step: StepError::DryRun(error), .. } if !error.is_transient())
+    }
+
     /// Whether this object was deleted to be recreated, and restored because the server refused the new one.
     pub(crate) fn is_restored(&self, object: &ObjectId) -> bool {
         let Self::Object {
@@ -114,6 +122,9 @@ impl Display for ApplyError {
             StepError::Apply(error) => write!(f, "{id} apply failed: {error}"),
             StepError::Cleanup(error) => {
                 write!(f, "{id} metadata.managedFields cleanup failed: {error}")
+            }
+            StepError::Takeover(error) => {
+                write!(f, "{id} metadata.managedFields takeover failed: {error}")
             }
             StepError::Migrate { api_version, error } => write!(
                 f,
@@ -179,17 +190,39 @@ impl std::error::Error for ApplyError {}
 pub struct Failed {
     /// The error.
     pub error: ApplyError,
+    /// What else the server refused.
+    pub others: Vec<ApplyError>,
     /// The objects of the stages that were applied.
     pub applied: ChangeSet,
 }
 
-/// Formats as the error, a line break, and the lines of the changed objects.
+/// How many further refusals are shown, and how many characters of each.
+const SHOWN: (usize, usize) = (20, 400);
+
+/// Formats as the error, a line break, and the lines of the changed objects. What else was refused comes behind that, so
+/// that the text begins as upstream's.
 impl Display for Failed {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.error)?;
-        match self.applied.changed_lines() {
-            lines if lines.is_empty() => Ok(()),
-            lines => writeln!(f, "{lines}"),
+        let lines = self.applied.changed_lines();
+        if !lines.is_empty() {
+            writeln!(f, "{lines}")?;
+        }
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "also refused:")?;
+        let (most, longest) = SHOWN;
+        for other in self.others.iter().take(most) {
+            let text = other.to_string().replace('\n', " ");
+            let end = text.char_indices().nth(longest).map(|(end, _)| end);
+            let dots = if end.is_some() { "…" } else { "" };
+            let end = end.unwrap_or(text.len());
+            writeln!(f, "{}{dots}", &text[..end])?;
+        }
+        match self.others.len().saturating_sub(most) {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
         }
     }
 }
@@ -331,6 +364,7 @@ mod tests {
         ];
         let failed = Failed {
             error: error(),
+            others: Vec::new(),
             applied: ChangeSet { changes },
         };
         assert_eq!(
@@ -339,8 +373,27 @@ mod tests {
         );
         let failed = Failed {
             error: error(),
+            others: Vec::new(),
             applied: ChangeSet::default(),
         };
         assert_eq!(failed.to_string(), "Secret/a/b apply failed: e\n");
+        // What else was refused is behind that, of bounded number and length.
+        let refused = |message: &str| ApplyError::Object {
+            id: ObjectId::from_inventory_id("n_c__ConfigMap").unwrap(),
+            shown: ObjectId::from_inventory_id("n_c__ConfigMap")
+                .unwrap()
+                .into(),
+            step: StepError::DryRun(RequestError::refusal(422, "Invalid", message)),
+        };
+        let failed = Failed {
+            error: error(),
+            others: (0..22).map(|_| refused(&"é\n".repeat(500))).collect(),
+            applied: ChangeSet::default(),
+        };
+        let text = failed.to_string();
+        let begin = "Secret/a/b apply failed: e\nalso refused:\nConfigMap/n/c dry-run failed (Invalid): é é ";
+        assert!(text.starts_with(begin), "{text}");
+        assert!(text.ends_with("…\nand 2 more\n"), "{text}");
+        assert_eq!(text.lines().count(), 23);
     }
 }

@@ -136,6 +136,8 @@ impl Resolution {
     /// Applies the resolution to the object that is about to be applied.
     pub fn apply(&self, payload: &mut Object) {
         match &self.value {
+            // RT-SSA-027: the server may have set the default of a field that the manifest leaves out
+            Some(_) if self.path.get(payload.fields()).is_none() => {}
             Some(value) => self.path.replace(payload.fields_mut(), value),
             None => self.path.remove(payload.fields_mut()),
         }

@@ -491,6 +491,6 @@ async fn secret_values_in_a_refused_deletion_are_masked() {
     let pruned = delete_all(&server, &[tracked], &PruneOptions::default()).await;
     assert_eq!(
         pruned.error.map(|error| error.to_string()).as_deref(),
-        Some("delete failed, errors: Secret/n/s delete failed: denied: ***, ***, ***;")
+        Some("delete failed, errors: Secret/n/s delete failed: denied: *****, *****, *****;")
     );
 }

@@ -32,7 +32,8 @@ const APP_TOKEN_LIFE: u64 = 120;
 /// A GitHub App installation that tokens can be requested for. `Debug` shows no key.
 #[derive(Clone, Debug)]
 pub struct GitHubApp {
-    id: u64,
+    /// What the App is known by: its ID or its client ID (RT-SEC-017).
+    issuer: String,
     installation: Installation,
     api: Url,
     key: Secret,
@@ -143,7 +144,12 @@ impl GitHubApp {
     /// Creates a client from the data of a Secret (SC-AUTH-019).
     pub fn new(data: GitHubAppData) -> Result<Self, GitHubAppError> {
         let number = |text: &str| text.trim().parse::<u64>().ok().filter(|number| *number > 0);
-        let id = number(&data.app_id).ok_or(GitHubAppError::AppId)?;
+        let issuer = match data.client_id {
+            Some(client_id) => client_id,
+            None => number(&data.app_id)
+                .ok_or(GitHubAppError::AppId)?
+                .to_string(),
+        };
         let owner = data.installation_owner.filter(|owner| !owner.is_empty());
         let installation = match (owner, data.installation_id) {
             (Some(owner), _) => Installation::Owner(owner),
@@ -154,7 +160,7 @@ impl GitHubApp {
         };
         let api = base_url(data.base_url.as_deref().unwrap_or_default())?;
         let app = Self {
-            id,
+            issuer,
             installation,
             api,
             key: data.private_key,
@@ -170,7 +176,7 @@ impl GitHubApp {
             Installation::Owner(owner) => format!("@{owner}"),
         };
         CacheKey::of(&[
-            ("app", self.id.to_string().as_bytes()),
+            ("app", self.issuer.as_bytes()),
             ("installation", installation.as_bytes()),
             ("api", self.api.as_str().as_bytes()),
             ("key", self.key.expose()),
@@ -236,7 +242,8 @@ impl GitHubApp {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let issued = now.saturating_sub(CLOCK_DRIFT);
         let header = serde_json::json!({"alg": "RS256", "typ": "JWT"});
-        let claims = serde_json::json!({"iat": issued, "exp": issued + APP_TOKEN_LIFE, "iss": self.id.to_string()});
+        let claims =
+            serde_json::json!({"iat": issued, "exp": issued + APP_TOKEN_LIFE, "iss": self.issuer});
         let encode = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes())?);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::object::{Object, ObjectId};
 
 /// The replacement for a confidential value (KC-SUB-009).
-const MASK: &str = "***";
+const MASK: &str = "*****";
 
 /// Values up to this length are masked only as whole words: as parts of other words they would garble every message.
 const SHORT: usize = 7;
@@ -243,33 +243,33 @@ mod tests {
     #[test]
     fn values_are_masked_in_every_encoding() {
         for (value, message, want) in [
-            ("hunter2-x", "denied: hunter2-x!", "denied: ***!"),
+            ("hunter2-x", "denied: hunter2-x!", "denied: *****!"),
             (
                 "hunter2-x",
                 "in https://u:hunter2-x@h/",
-                "in https://u:***@h/",
+                "in https://u:*****@h/",
             ),
-            ("hunter2-x", "data aHVudGVyMi14 is bad", "data *** is bad"),
+            ("hunter2-x", "data aHVudGVyMi14 is bad", "data ***** is bad"),
             (
                 "tab\there\"",
                 r#"Invalid value: "tab\there\"": no"#,
-                r#"Invalid value: "***": no"#,
+                r#"Invalid value: "*****": no"#,
             ),
-            ("first line\nsecond line\n", "saw second line", "saw ***"),
+            ("first line\nsecond line\n", "saw second line", "saw *****"),
             (
                 "first line\nsecond line\n",
                 "saw first linesecond line",
-                "saw ***",
+                "saw *****",
             ),
             (
                 "1e3",
                 "Invalid value: 1000: must be less",
-                "Invalid value: ***: must be less",
+                "Invalid value: *****: must be less",
             ),
             (
                 "3",
                 "spec.replicas: Invalid value: 3: v13",
-                "spec.replicas: Invalid value: ***: v13",
+                "spec.replicas: Invalid value: *****: v13",
             ),
             ("", "nothing to hide", "nothing to hide"),
         ] {
@@ -277,10 +277,10 @@ mod tests {
         }
         assert_eq!(
             masked(&[b"secret", b"secret-and-more"], "secret-and-more, secret"),
-            "***, ***",
+            "*****, *****",
             "the longest form comes first"
         );
-        assert_eq!(masked(&[b"\xff\xfe\xfd\xfc\xfb\xfa"], "//79/Pv6"), "***");
+        assert_eq!(masked(&[b"\xff\xfe\xfd\xfc\xfb\xfa"], "//79/Pv6"), "*****");
     }
 
     #[test]
@@ -320,10 +320,10 @@ mod tests {
         let about = id("ConfigMap", "app-hunter2", "web");
         let mut message = "ConfigMap \"web\" in \"app-hunter2\" is invalid".to_owned();
         confidential.mask(&mut message, &about);
-        assert_eq!(message, "ConfigMap \"web\" in \"***\" is invalid");
-        assert_eq!(confidential.shown(&about), id("ConfigMap", "***", "web"));
+        assert_eq!(message, "ConfigMap \"web\" in \"*****\" is invalid");
+        assert_eq!(confidential.shown(&about), id("ConfigMap", "*****", "web"));
         let named = id("app-hunter2", "web", "app-hunter2");
-        assert_eq!(confidential.shown(&named).to_string(), "***/web/***");
+        assert_eq!(confidential.shown(&named).to_string(), "*****/web/*****");
     }
 
     // KC-SUB-009, KC-SSA-031
@@ -352,11 +352,11 @@ mod tests {
         };
         assert_eq!(
             masked(Some(&desired)),
-            "*** unchanged *** short annotated the-name the-owner in the status"
+            "***** unchanged ***** short annotated the-name the-owner in the status"
         );
         assert_eq!(
             masked(None),
-            "*** *** *** short *** the-name the-owner in the status"
+            "***** ***** ***** short ***** the-name the-owner in the status"
         );
     }
 
@@ -375,7 +375,7 @@ mod tests {
         confidential.add_secret(&object("Secret"));
         let mut message = "hunter2-x aHVudGVyMi14 123456789 nested-value".to_owned();
         confidential.mask(&mut message, &ObjectId::default());
-        assert_eq!(message, "*** *** *** ***");
+        assert_eq!(message, "***** ***** ***** *****");
         assert!(!format!("{confidential:?}").contains("hunter2"));
     }
 }

@@ -9,6 +9,8 @@ use crate::object::{Metadata, Object};
 pub struct FieldManager {
     /// The prefix of the manager's name.
     pub prefix: String,
+    /// Whether the prefix has to be the whole name.
+    pub exact: bool,
     /// The operation by which it wrote: `Apply` or `Update`.
     pub operation: Operation,
 }
@@ -65,8 +67,14 @@ impl Cleanup {
                 patch.push(json!({ "op": "remove", "path": path }));
             }
         }
-        patch.extend(self.take_over(live, owner).map(replace_managed_fields));
+        patch.extend(self.take_over_patch(live, owner));
         patch
+    }
+
+    /// The JSON patch that only takes over the fields of the listed managers; empty if there are none (RT-SSA-026).
+    pub fn take_over_patch(&self, live: &Object, owner: &str) -> Vec<Value> {
+        let fields = self.take_over(live, owner).map(replace_managed_fields);
+        fields.into_iter().collect()
     }
 
     /// The managed fields after the take-over; `None` if there is nothing to take over.
@@ -102,14 +110,13 @@ impl Cleanup {
 
 impl FieldManager {
     fn matches(&self, entry: &Value) -> bool {
+        let name = entry["manager"].as_str().unwrap_or_default();
         entry["operation"] == self.operation.as_str()
             && entry
                 .get("subresource")
                 .is_none_or(|subresource| subresource == "")
-            && entry["manager"]
-                .as_str()
-                .unwrap_or_default()
-                .starts_with(&self.prefix)
+            && name.starts_with(&self.prefix)
+            && (!self.exact || name.len() == self.prefix.len())
     }
 }
 
@@ -185,6 +192,7 @@ mod tests {
     fn cleanup() -> Cleanup {
         let manager = |prefix: &str, operation| FieldManager {
             prefix: prefix.to_owned(),
+            exact: false,
             operation,
         };
         Cleanup {
@@ -251,6 +259,34 @@ mod tests {
         ] {
             assert_eq!(taken_over(&given), want, "{what}");
         }
+    }
+
+    // RT-SSA-026
+    #[test]
+    fn an_exact_name_selects_no_longer_one() {
+        let fields = json!({ "f:data": { "f:a": {} } });
+        let live = managed(&[
+            entry("helm", "Update", fields.clone()),
+            entry("helm-controller", "Update", fields.clone()),
+        ]);
+        let taken = |exact| {
+            let cleanup = Cleanup {
+                managers: vec![FieldManager {
+                    prefix: "helm".to_owned(),
+                    exact,
+                    operation: Operation::Update,
+                }],
+                labels: vec!["a".to_owned()],
+                ..Cleanup::default()
+            };
+            let patch = cleanup.take_over_patch(&live, "flux");
+            patch[0]["value"].as_array().unwrap().len()
+        };
+        assert_eq!((taken(true), taken(false)), (2, 1));
+        assert_eq!(
+            cleanup().take_over_patch(&managed(&[]), "flux"),
+            Vec::<Value>::new()
+        );
     }
 
     #[test]

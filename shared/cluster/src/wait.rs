@@ -1,5 +1,6 @@
 //! Waits for objects by watching them.
 
+mod causes;
 mod expressions;
 mod options;
 mod rules;
@@ -46,7 +47,13 @@ pub async fn wait_until_current(
         Err(_) => true,
     };
     board.assess(Timestamp::now());
-    board.outcome(timed_out).map(|()| board.versions())
+    let mut outcome = board.outcome(timed_out).map(|()| board.versions());
+    if let Err(WaitError::NotReady { causes, .. }) = &mut outcome
+        && options.causes
+    {
+        *causes = causes::causes(cluster, board.not_ready(timed_out)).await;
+    }
+    outcome
 }
 
 /// Updates the board until waiting longer cannot change the outcome, or is not wanted. No request delays events of

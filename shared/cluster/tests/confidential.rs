@@ -106,7 +106,7 @@ async fn a_wait_masks_secret_values_in_server_messages() {
         let waited = wait_until_current(&cluster, &targets, &options).await;
         assert_eq!(
             waited.unwrap_err().to_string(),
-            "timeout waiting for: [ConfigMap/n/c status: 'Unknown': no: ***]",
+            "timeout waiting for: [ConfigMap/n/c status: 'Unknown': no: *****]",
             "{code}"
         );
         let resource = Resource {
@@ -118,7 +118,7 @@ async fn a_wait_masks_secret_values_in_server_messages() {
         };
         let limit = Duration::from_secs(20);
         let gone = wait_until_gone(&cluster, &resource, &id(), limit).await;
-        assert_eq!(gone.unwrap_err().to_string(), "no: ***", "{code}");
+        assert_eq!(gone.unwrap_err().to_string(), "no: *****", "{code}");
     }
     let logged = log.0.lock().unwrap();
     assert!(!logged.contains(VALUE), "{logged}");

@@ -38,6 +38,8 @@ pub mod keys {
     pub const SSH_KNOWN_HOSTS: &str = "known_hosts";
     /// GitHub App: its ID.
     pub const GITHUB_APP_ID: &str = "githubAppID";
+    /// GitHub App: its client ID, in place of its ID.
+    pub const GITHUB_APP_CLIENT_ID: &str = "githubAppClientID";
     /// GitHub App: organisation or user of the installation.
     pub const GITHUB_APP_OWNER: &str = "githubAppInstallationOwner";
     /// GitHub App: ID of the installation.
@@ -120,6 +122,12 @@ pub enum SecretError {
         /// The reason; part of upstream's text.
         reason: ProxyUrlError,
     },
+    /// Both keys that name a GitHub App are present (RT-SEC-017).
+    #[error("secret '{secret}' must contain exactly one of 'githubAppID' or 'githubAppClientID'")]
+    GitHubAppIdentity {
+        /// `namespace/name`.
+        secret: String,
+    },
     /// Both or neither of the GitHub App installation keys are present (SC-AUTH-019).
     #[error(
         "secret '{secret}' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"
@@ -176,8 +184,10 @@ impl std::fmt::Debug for SshAuth {
 /// GitHub App credentials of a Secret, unparsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitHubAppData {
-    /// The App's ID.
+    /// The App's ID; empty if and only if `client_id` is set.
     pub app_id: String,
+    /// The App's client ID.
+    pub client_id: Option<String>,
     /// RSA private key as PEM.
     pub private_key: Secret,
     /// Organisation or user of the installation; set if and only if `installation_id` is not.
@@ -388,7 +398,18 @@ impl<'a> SecretData<'a> {
 
     /// GitHub App data (SC-AUTH-019).
     pub fn github_app(&self) -> Result<GitHubAppData, SecretError> {
-        let app_id = self.require(keys::GITHUB_APP_ID);
+        let client_id = self
+            .text(keys::GITHUB_APP_CLIENT_ID)
+            .filter(|id| !id.is_empty());
+        let app_id = match (self.require(keys::GITHUB_APP_ID), &client_id) {
+            (Ok(_), Some(_)) => {
+                return Err(SecretError::GitHubAppIdentity {
+                    secret: self.name.clone(),
+                });
+            }
+            (Err(_), Some(_)) => Ok(&b""[..]),
+            (app_id, None) => app_id,
+        };
         let present = [
             keys::GITHUB_APP_OWNER,
             keys::GITHUB_APP_INSTALLATION_ID,
@@ -412,11 +433,19 @@ impl<'a> SecretData<'a> {
         let base_url = self.text(keys::GITHUB_APP_BASE_URL);
         Ok(GitHubAppData {
             app_id,
+            client_id,
             private_key,
             installation_owner,
             installation_id,
             base_url,
         })
+    }
+
+    /// Whether a key that names a GitHub App is there.
+    pub fn names_github_app(&self) -> bool {
+        [keys::GITHUB_APP_ID, keys::GITHUB_APP_CLIENT_ID]
+            .iter()
+            .any(|key| self.get(key).is_some_and(|id| !id.is_empty()))
     }
 
     /// All authentication methods. Absent ones are `None`, malformed ones are an error, except that incomplete TLS keys

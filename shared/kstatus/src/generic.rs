@@ -24,6 +24,15 @@ pub fn assess(object: &Value, now: Timestamp) -> Result<Assessment, Error> {
     Ok(ready(object)?.unwrap_or_else(|| Assessment::current("Resource is current")))
 }
 
+/// The generation that the status is of. Some controllers write it as a text, which is a number all the same (FR-N-137).
+fn observed_generation(object: &Value) -> Result<Option<i64>, Error> {
+    let path = ["status", "observedGeneration"];
+    match at(object, &path).and_then(Value::as_str).map(str::parse) {
+        Some(Ok(observed)) => Ok(Some(observed)),
+        _ => strict_integer(object, &path),
+    }
+}
+
 /// The status by deletion, generations and the conditions Reconciling and Stalled.
 fn common(object: &Value) -> Result<Option<Assessment>, Error> {
     match at(object, &["metadata", "deletionTimestamp"]) {
@@ -45,7 +54,7 @@ fn common(object: &Value) -> Result<Option<Assessment>, Error> {
         }
     }
     if let Some(generation) = strict_integer(object, &["metadata", "generation"])?
-        && let Some(observed) = strict_integer(object, &["status", "observedGeneration"])?
+        && let Some(observed) = observed_generation(object)?
         && observed != generation
     {
         let kind = text(object, &["kind"], "");
@@ -94,4 +103,24 @@ fn ready(object: &Value) -> Result<Option<Assessment>, Error> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_observed_generation_may_be_a_text() {
+        let status = |observed: Value| {
+            let object =
+                json!({"metadata": {"generation": 4}, "status": {"observedGeneration": observed}});
+            assess(&object, Timestamp::UNIX_EPOCH).map(|assessment| assessment.status)
+        };
+        // FR-N-137
+        assert_eq!(status(json!("4")), Ok(Status::Current));
+        assert_eq!(status(json!("3")), Ok(Status::InProgress));
+        assert!(status(json!("four")).is_err());
+    }
 }

@@ -66,7 +66,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("KC-HEALTH-015", &["generation behind", "generation ahead"]),
     ("KC-HEALTH-016", &["reconciling", "stalled"]),
     (
-        "KC-HEALTH-017",
+        "KC-HEALTH-017", // FR-N-139
         &["ready True", "ready False", "ready Unknown", "no status"],
     ),
     (

@@ -402,7 +402,7 @@ fn a_negative_length_is_an_end_position() {
         Ok::<_, SubstituteError>(String::from_utf8(text).unwrap())
     };
     for (expression, want) in [
-        // KC-SUB-042
+        // KC-SUB-042, RT-SUB-004
         ("${v:2:-1}", "llo worl"),
         ("${v:0:-3}", "hello wo"),
         ("${v:${minus}:-1}", "orl"),

@@ -1,6 +1,6 @@
 //! Dependencies between objects of one kind (`spec.dependsOn`), and the dependants that wait for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +49,32 @@ impl Waiting {
             .iter()
             .filter(|(_, dependencies)| dependencies.contains(dependency));
         found.map(|(dependant, _)| dependant.clone()).collect()
+    }
+
+    /// The cycle that a waiting object is part of, if each object of it waits for the next.
+    pub fn cycle(&self, dependant: &Key) -> Option<Cycle> {
+        let waiting = self.waiting();
+        let none = Vec::new();
+        let depends_on = |key: &Key| waiting.get(key).unwrap_or(&none).clone();
+        // Depth first: each object once, so that the walk ends however many cycles there are.
+        let mut seen = HashSet::new();
+        let mut path = vec![(dependant.clone(), depends_on(dependant))];
+        while let Some((_, rest)) = path.last_mut() {
+            let Some(next) = rest.pop() else {
+                path.pop();
+                continue;
+            };
+            if next == *dependant {
+                let mut names: Vec<String> = path.iter().map(|(key, _)| key.to_string()).collect();
+                names.push(next.to_string());
+                return Some(Cycle(names.join(" -> ")));
+            }
+            if seen.insert(next.clone()) {
+                let rest = depends_on(&next);
+                path.push((next, rest));
+            }
+        }
+        None
     }
 
     /// Reads the dependencies one by one and passes each to `check` with its position, up to the first error. They are read from the API

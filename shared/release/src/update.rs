@@ -127,6 +127,7 @@ impl Change<'_> {
         let cleanup = Cleanup {
             managers: vec![FieldManager {
                 prefix: manager.to_owned(),
+                exact: false,
                 operation: Operation::Update,
             }],
             ..Cleanup::default()

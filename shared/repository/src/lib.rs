@@ -10,7 +10,7 @@ use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp, GitHubAppError};
 use flux_git::{AuthError, AuthOptions, GitUrl, UrlError};
 use flux_http::{
-    BuildError, ClientOptions, Proxy, RootCertificates, Secret, SecretData, SecretError, keys,
+    BuildError, ClientOptions, Proxy, RootCertificates, Secret, SecretData, SecretError,
 };
 use flux_identity::{Identities, IdentityError, Provider};
 use flux_references::{ReferredError, SecretReadError, Secrets, log_legacy_keys, secret_data};
@@ -179,11 +179,7 @@ fn check_provider(
             Some(_) => Ok(()),
         },
         GitProvider::Generic | GitProvider::Other(_) => match secret {
-            Some(secret)
-                if secret
-                    .get(keys::GITHUB_APP_ID)
-                    .is_some_and(|id| !id.is_empty()) =>
-            {
+            Some(secret) if secret.names_github_app() => {
                 Err(AccessError::UnexpectedGitHubApp(secret.name().to_owned()))
             }
             _ => Ok(()),

@@ -133,6 +133,7 @@ mod tests {
         let kept = first.folder("one-").unwrap();
         fs::write(kept.path().join("pack"), "1").unwrap();
 
+        // KC-PROC-074
         // A killed process: its folder exists, its lock does not.
         let dead = parent.path().join("flux-test/process-dead");
         fs::create_dir_all(dead.join("one-x")).unwrap();

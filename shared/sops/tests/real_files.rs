@@ -130,6 +130,7 @@ fn files_of_every_format_key_and_rule_decrypt_as_by_sops() {
         let plain = file.decrypt(&key, Mac::Ignored).unwrap();
         for (output, expected) in &case.plain {
             // KC-SOPS-026, KC-SOPS-029, KC-SOPS-030
+            // FR-N-125, FR-N-127
             let found = plain.write(format(output));
             if found.as_ref().ok() != expected.as_ref() {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -306,7 +307,7 @@ fn enough_groups_give_the_key() {
 
 #[test]
 fn keys_at_hand_come_before_services() {
-    // KC-SOPS-028
+    // KC-SOPS-028, FR-N-129
     let case = case("AWS KMS or age");
     let file = SopsFile::read(&case.file, Format::Yaml).unwrap();
     let found = file.data_key(&ring(&["x25519"]), &Answers::new());
@@ -474,6 +475,7 @@ fn values_in_the_wrong_place_are_errors_without_the_value() {
     }
 }
 
+// KC-SOPS-018
 #[test]
 fn damaged_files_are_errors_and_no_panics() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

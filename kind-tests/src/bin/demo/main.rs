@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use kind_tests::controller::{self, Settings};
+use kind_tests::controller;
 use kind_tests::{
     Cluster, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, is_ready,
 };
@@ -17,8 +17,8 @@ use serde_json::Value;
 
 const USAGE: &str = "usage: cargo demo [--stay]
 
-Gets a Kubernetes cluster, starts source-controller and kustomize-controller on it, serves a Git repository, and
-reconciles two commits of it onto the cluster.
+Gets a Kubernetes cluster, starts source-controller, kustomize-controller and notification-controller on it, serves a Git
+repository, and reconciles two commits of it onto the cluster, with a message about each to a chat of its own.
 
   --stay   keep everything running at the end, to push commits of your own, until Ctrl-C
            (the default when there is a terminal to press it on)
@@ -64,7 +64,11 @@ async fn run(stay: bool) -> Result {
     let started = Instant::now();
     // Building Kubernetes is Go's work and mostly serial at its end, so that both builds fit side by side.
     let controllers = tokio::task::spawn_blocking(|| {
-        controller::build_together(&["source-controller", "kustomize-controller"])
+        controller::build_together(&[
+            "source-controller",
+            "kustomize-controller",
+            "notification-controller",
+        ])
     });
     let (cluster, controllers) = tokio::join!(Cluster::shared(), controllers);
     controllers??;
@@ -77,12 +81,15 @@ async fn run(stay: bool) -> Result {
 
     heading("2. The controllers start");
     let started = Instant::now();
-    let flux = Flux::start_on(&cluster, "demo", Settings::default(), Settings::default()).await?;
+    let flux = Flux::start_notified_on(&cluster, "demo").await?;
     say(&format!(
-        "both are ready after {} ms",
+        "all are ready after {} ms",
         started.elapsed().as_millis()
     ));
-    for controller in [&flux.source, &flux.kustomize] {
+    for controller in [&flux.source, &flux.kustomize]
+        .into_iter()
+        .chain(&flux.notification)
+    {
         let mebibytes = controller.resident_bytes()? as f64 / f64::from(1 << 20);
         say(&format!(
             "{:<22} process {}, {mebibytes:.1} MiB of memory",
@@ -104,11 +111,14 @@ async fn run(stay: bool) -> Result {
     heading("4. From the commit to running objects");
     let source = flux.git_repository("app", "ref: {branch: main}");
     let kustomization = flux.kustomization("app", &["path: ./deploy", "prune: true", "wait: true"]);
+    let notifications = sample::notifications(&flux.events.url());
     println!(
-        "{}---{}",
+        "{}---{}---{}",
         source,
-        kustomization.replace("${namespace}", flux.namespace.name())
+        kustomization.replace("${namespace}", flux.namespace.name()),
+        notifications
     );
+    flux.namespace.apply(&notifications).await?;
     let started = Instant::now();
     flux.namespace.apply(&source).await?;
     flux.namespace.apply(&kustomization).await?;
@@ -124,6 +134,7 @@ async fn run(stay: bool) -> Result {
     flux.fetch().await?;
     Box::pin(follow(&flux, &second, started)).await?;
     show(&flux).await?;
+    messages(&flux).await?;
 
     heading("What to do next");
     next(&flux, stay);
@@ -238,6 +249,30 @@ async fn show(flux: &Flux) -> Result {
     }
     println!();
     table(&["APPLIED", "NAME", "STATE"], &rows);
+    Ok(())
+}
+
+/// Prints what notification-controller has sent to the chat, once it tells of the second commit.
+async fn messages(flux: &Flux) -> Result {
+    let of_objects = |event: &Value| event["involvedObject"]["kind"] == "Kustomization";
+    flux.events.wait("of the Kustomization", of_objects).await?;
+    let rows: Vec<Vec<String>> = flux
+        .events
+        .events()
+        .iter()
+        .map(|event| {
+            let message = text(&event["message"]);
+            let first = message.lines().next().unwrap_or_default().to_owned();
+            let first: String = first.chars().take(70).collect();
+            vec![
+                text(&event["involvedObject"]["kind"]),
+                text(&event["severity"]),
+                first,
+            ]
+        })
+        .collect();
+    println!();
+    table(&["MESSAGE ABOUT", "SEVERITY", "TEXT"], &rows);
     Ok(())
 }
 

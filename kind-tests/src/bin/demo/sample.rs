@@ -63,6 +63,34 @@ pub(crate) const FIRST: &[(&str, &str)] = &[
     ("deploy/settings.yaml", SETTINGS),
 ];
 
+/// A Provider for the demo's own chat at this address, and an Alert about both objects.
+pub(crate) fn notifications(address: &str) -> String {
+    format!(
+        "
+apiVersion: notification.toolkit.fluxcd.io/v1
+kind: Provider
+metadata:
+  name: chat
+spec:
+  type: generic
+  address: {address}
+---
+apiVersion: notification.toolkit.fluxcd.io/v1
+kind: Alert
+metadata:
+  name: app
+spec:
+  providerRef:
+    name: chat
+  eventSources:
+  - kind: GitRepository
+    name: app
+  - kind: Kustomization
+    name: app
+"
+    )
+}
+
 /// The changes of the second commit, for the user.
 pub(crate) const CHANGES: &[&str] = &[
     "deploy/web.yaml         replicas: 2 -> 3",

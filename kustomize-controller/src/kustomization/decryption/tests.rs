@@ -88,7 +88,7 @@ patchesStrategicMerge: [old.yaml]
         ),
         ("component/nested/h.env", ENV),
     ]);
-    // KC-SOPS-008, KC-SOPS-010
+    // KC-SOPS-008, KC-SOPS-010, FR-N-124
     let expected = [
         "app/a.yaml YAML",
         "app/b.txt JSON",

@@ -424,6 +424,7 @@ fn on_the_cluster() -> Vec<Row> {
                 source: WaitError::NotReady {
                     timed_out: true,
                     objects: vec!["Deployment/ns/web status: 'InProgress'".into()],
+                    causes: vec!["Deployment/ns/web: its pod says why".into()],
                 },
             }
             .into(),
@@ -432,7 +433,7 @@ fn on_the_cluster() -> Vec<Row> {
             warning,
             false,
             Some(R::HealthCheckFailed),
-            "health check failed after 3s: timeout waiting for: [Deployment/ns/web status: 'InProgress']",
+            "health check failed after 3s: timeout waiting for: [Deployment/ns/web status: 'InProgress']; Deployment/ns/web: its pod says why",
         ),
         // KC-HEALTH-011
         (

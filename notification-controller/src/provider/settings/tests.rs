@@ -32,6 +32,15 @@ pub(crate) fn secret(entries: &[(&str, &[u8])]) -> Option<(String, Arc<v1::Secre
     Some(("s".to_owned(), Arc::new(secret)))
 }
 
+/// A Secret of the Provider's own, and one with this certificate authority.
+pub(crate) fn with_certificates(entries: &[(&str, &[u8])], authority: &[u8]) -> Secrets {
+    Secrets {
+        own: secret(entries),
+        certificates: secret(&[("ca.crt", authority)]),
+        ..Secrets::default()
+    }
+}
+
 /// The settings of a Provider with a Secret of its own.
 pub(crate) fn settings(kind: &str, spec: &Value, entries: &[(&str, &[u8])]) -> Settings {
     let settings = read(kind, spec, entries).unwrap();
@@ -82,6 +91,20 @@ fn the_secret_overrides_the_spec() {
     let token = self::settings("slack", &spec, &[("token", b"abc\r\n")]);
     assert_eq!(token.token.expose(), b"abc\r\n");
     assert_eq!(token.header_token(), "abc");
+    // NC-PROV-029
+    let keys = [("creds", &b"c"[..]), ("nkey", b"n")];
+    let nats = self::settings("nats", &spec, &keys);
+    assert_eq!(nats.nats_creds().as_deref(), Some("c"));
+    assert_eq!(nats.nats_seed().as_deref(), Some("n"));
+    let app: [(&str, &[u8]); 3] = [
+        ("githubAppClientID", b"Iv1"),
+        ("githubAppInstallationOwner", b"org"),
+        ("githubAppPrivateKey", b"pem"),
+    ];
+    let app = self::settings("github", &spec, &app);
+    let app = app.wanted_app().unwrap();
+    assert_eq!(app.client_id.as_deref(), Some("Iv1"));
+    assert_eq!(app.installation_owner.as_deref(), Some("org"));
     // NC-PROV-006
     assert_eq!(token.timeout(), Duration::from_secs(15));
     let patient = self::settings("slack", &json!({"timeout": "40s"}), &[]);
@@ -102,6 +125,21 @@ fn half_credentials_are_no_credentials() {
         refusal("bitbucketserver", &none, &secrets),
         "failed to get TLS config: secret 'ns/s': malformed basic auth - has 'password' but missing 'username'"
     );
+    // NC-PROV-026: neither does half of a GitHub App's data, nor a certificate that is none
+    let secrets = Secrets {
+        own: secret(&[("token", b"t"), ("githubAppID", b"1")]),
+        ..Secrets::default()
+    };
+    assert_eq!(
+        refusal("github", &none, &secrets),
+        "secret 'ns/s': key 'githubAppPrivateKey' not found"
+    );
+    let odd = settings(
+        "slack",
+        &none,
+        &[("token", b"t"), ("ca.crt", b"no certificate")],
+    );
+    assert!(odd.token.is_empty());
     // NC-PROV-030
     let password = settings("github", &none, &[("username", b"u"), ("password", b"p")]);
     assert_eq!(password.token_or_password(), "p");
@@ -161,6 +199,9 @@ fn proxies_come_from_the_spec_the_secret_or_a_secret_of_their_own() {
     ] {
         assert_eq!(host(&settings(kind, &spec, &[])), "spec", "{kind}");
     }
+    // NC-PROV-038: for all hosts, whatever the environment leaves out
+    let proxied = Settings::new(&provider("slack", &spec), &Secrets::default()).unwrap();
+    assert!(matches!(proxied.client_options().proxy, Proxy::Url(_)));
     // NC-PROV-028
     let secrets = Secrets {
         own: secret(&[("proxy", b"://no")]),
@@ -225,6 +266,15 @@ fn certificates_come_from_their_secret_or_in_git_types_from_the_own() {
             "{kind}"
         );
     }
+    // NC-PROV-050, NC-PROV-048: the Secret for certificates counts, and no name is pinned
+    let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
+    let both = Secrets {
+        own: secret(&[("ca.crt", other.cert.pem().as_bytes())]),
+        certificates: secret(&own),
+        ..Secrets::default()
+    };
+    let used = tls("gitea", &enterprise, &both);
+    assert_eq!(used.authorities.as_deref(), Some(&*ca));
     // NC-PROV-045
     let legacy = Secrets {
         certificates: secret(&[("caFile", &*ca)]),
@@ -278,4 +328,21 @@ fn what_is_secret_is_masked() {
     // An address in the spec is no secret.
     let open = settings("generic", &json!({"address": "https://h/path"}), &[]).mask();
     assert_eq!(open.apply("https://h/path"), "https://h/path");
+}
+
+#[test]
+fn objects_of_older_versions_lack_what_is_a_default_now() {
+    // FR-N-037
+    let old = provider("slack", &json!({}));
+    assert!(old.spec.interval.is_none());
+    let at = json!({"address": "https://h"});
+    assert!(Settings::new(&provider("slack", &at), &Secrets::default()).is_ok());
+    let receiver = json!({
+        "apiVersion": "notification.toolkit.fluxcd.io/v1",
+        "kind": "Receiver",
+        "metadata": {"name": "r", "namespace": "ns"},
+        "spec": {"type": "generic", "resources": [], "secretRef": {"name": "s"}},
+    });
+    let receiver: flux_api::notification::Receiver = serde_json::from_value(receiver).unwrap();
+    assert!(receiver.spec.interval.is_none());
 }

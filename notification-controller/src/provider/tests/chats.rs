@@ -222,7 +222,7 @@ async fn telegram_gets_escaped_markdown() {
         json!({
             "chat_id": "-100",
             "message_thread_id": "7",
-            "text": "*🚨 kustomization/apps/web*\na\\.b\n\\- *app\\-name*: web\\_1\\.2\n",
+            "text": "*🚨 kustomization/web/apps*\na\\.b\n\\- *app\\-name*: web\\_1\\.2\n",
             "parse_mode": "MarkdownV2",
         })
     );

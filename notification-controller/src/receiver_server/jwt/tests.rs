@@ -195,7 +195,7 @@ async fn the_keys_of_an_issuer_are_where_its_document_says() {
     let ok = |body: Value| (200, vec![], body.to_string());
     let keys = Service::start(vec![ok(issuer.keys("k1"))]).await;
     let client = flux_http::ClientOptions::default().build().unwrap();
-    let issuers = Issuers::new(client);
+    let issuers = Issuers::new(Documents::new(client));
     let document = |issuer: &str, algorithms: Value| json!({"issuer": issuer, "jwks_uri": format!("{}/keys", keys.url), "id_token_signing_alg_values_supported": algorithms});
     // The service does not know its address before it runs, so the document is about a fixed one.
     let good = Service::start(vec![ok(document("x", json!(["ES256"])))]).await;
@@ -238,4 +238,46 @@ async fn the_keys_of_an_issuer_are_where_its_document_says() {
     ));
     assert_eq!(good.lines().len(), before);
     assert!(matches!(unverified_issuer("a.b"), Err(IssuerError::Form)));
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_and_again_when_the_issuer_has_a_new_one() {
+    use crate::provider::service::Service;
+
+    let issuer = Issuer::new();
+    let token = |id: &str| {
+        let claims = json!({"sub": "me"});
+        issuer.sign(&json!({"alg": "ES256", "kid": id}), &claims)
+    };
+    let ok = |id: &str| (200, vec![], issuer.keys(id).to_string());
+    let keys = Service::start(vec![ok("k1"), ok("k2")]).await;
+    let client = flux_http::ClientOptions::default().build().unwrap();
+    let documents = Documents::new(client);
+    let check = async |token: &str| {
+        let token = Token::parse(token).unwrap();
+        documents.check(&token, &keys.url).await
+    };
+    // NC-RECV-084
+    for _ in 0..3 {
+        check(&token("k1")).await.unwrap();
+    }
+    assert_eq!(keys.lines().len(), 1);
+    // Whatever keys tokens name, the issuer is not asked all the time.
+    for _ in 0..3 {
+        let unknown = check(&token("k2")).await.unwrap_err();
+        assert!(matches!(unknown, IssuerError::NoKey), "{unknown}");
+    }
+    assert_eq!(keys.lines().len(), 1);
+    // As if the pause were over.
+    for (at, _) in documents.kept().values_mut() {
+        *at = at.checked_sub(SETTLED).unwrap();
+    }
+    check(&token("k2")).await.unwrap();
+    assert_eq!(keys.lines().len(), 2);
+    // What is kept has a bound.
+    for number in 0..2 * DOCUMENTS {
+        let address = format!("{}/{number}", keys.url);
+        documents.get(&address, FRESH).await.unwrap();
+    }
+    assert_eq!(documents.kept().len(), DOCUMENTS);
 }

@@ -171,6 +171,15 @@ fn an_ignored_field_is_left_to_its_manager_or_unchanged() {
         let got = payload.into_value();
         assert_eq!(got.pointer(path), value.as_ref(), "{what}");
     }
+    // RT-SSA-027: what the manifest leaves out, the server may have set by default
+    let defaulted = deployment(5, "a", &json!([]));
+    let dry_run = deployment(1, "a", &json!([]));
+    let mut payload = Object::new(json!({ "spec": { "paused": true } })).unwrap();
+    let rules_of = rules(&["/spec/replicas", "/spec/paused"], None);
+    let resolved = rules_of.resolve(&defaulted, &dry_run, "flux");
+    assert_eq!(resolved.len(), 1);
+    resolved.iter().for_each(|one| one.apply(&mut payload));
+    assert_eq!(payload.into_value(), json!({ "spec": { "paused": true } }));
     // KC-SSA-043
     let missing = Object::new(json!({})).unwrap();
     assert_eq!(

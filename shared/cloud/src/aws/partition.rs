@@ -43,6 +43,7 @@ mod tests {
         for (region, url) in [
             ("eu-west-1", "https://sts.eu-west-1.amazonaws.com/"),
             ("us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"),
+            // FR-N-131
             ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/"),
             ("us-iso-east-1", "https://sts.us-iso-east-1.c2s.ic.gov/"),
             (

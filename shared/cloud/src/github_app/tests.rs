@@ -24,6 +24,7 @@ fn pem() -> &'static str {
 fn data(id: Option<&str>, owner: Option<&str>, base_url: &str) -> GitHubAppData {
     GitHubAppData {
         app_id: "42".into(),
+        client_id: None,
         private_key: Secret::new(pem()),
         installation_owner: owner.map(str::to_owned),
         installation_id: id.map(str::to_owned),
@@ -99,6 +100,23 @@ async fn an_installation_gives_a_token() {
     assert!((now - 60..=now - 30).contains(&issued), "{issued} at {now}");
     assert!(!format!("{token:?} {app:?}").contains("ghs_secret"));
     assert!(!format!("{app:?}").contains("PRIVATE KEY"));
+}
+
+// RT-SEC-017, RT-WID-020, NC-GITHUB-003
+#[tokio::test]
+async fn a_client_id_is_the_issuer_and_tells_tokens_apart() {
+    let (url, asked) = api().await;
+    let by_id = data(Some("7"), None, &url);
+    let by_client = GitHubAppData {
+        app_id: String::new(),
+        client_id: Some("Iv1.8a61f9b3".to_owned()),
+        ..by_id.clone()
+    };
+    let app = GitHubApp::new(by_client).unwrap();
+    app.token(&client()).await.unwrap();
+    let (_, claims) = claims(&asked.lock().unwrap()[0].1);
+    assert_eq!(claims["iss"], "Iv1.8a61f9b3");
+    assert_ne!(app.cache_key(), GitHubApp::new(by_id).unwrap().cache_key());
 }
 
 // SC-AUTH-020

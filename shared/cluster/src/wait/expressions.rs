@@ -310,6 +310,9 @@ mod tests {
             ("Other", json!(2), "InProgress"),
             ("Ready", json!(1), "InProgress"),
             ("Failed", json!(1), "InProgress"),
+            // FR-N-136
+            ("Ready", json!(-1), "InProgress"),
+            // FR-N-137
             ("Ready", json!("1"), "Current"),
             ("Ready", json!(null), "Current"),
         ] {

@@ -56,6 +56,8 @@ pub struct WaitOptions {
     pub rules: Rules,
     /// Expressions that precede the rules for the kinds that they are for.
     pub custom: CustomRules,
+    /// Whether to look for causes below the objects that did not become ready: their pods, their events.
+    pub causes: bool,
 }
 
 /// Objects that did not become ready.
@@ -67,6 +69,8 @@ pub enum WaitError {
         timed_out: bool,
         /// The objects, each with its state.
         objects: Vec<String>,
+        /// What was found about why, one text for an object. They are shown behind the text that is upstream's.
+        causes: Vec<String>,
     },
     /// An object of a namespaced kind has no namespace.
     NoNamespace {
@@ -81,13 +85,18 @@ pub enum WaitError {
 impl Display for WaitError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotReady { timed_out, objects } => {
+            Self::NotReady {
+                timed_out,
+                objects,
+                causes,
+            } => {
                 let what = if *timed_out {
                     "timeout waiting for"
                 } else {
                     "failed early due to stalled resources"
                 };
-                write!(f, "{what}: [{}]", objects.join(", "))
+                write!(f, "{what}: [{}]", objects.join(", "))?;
+                causes.iter().try_for_each(|cause| write!(f, "; {cause}"))
             }
             Self::NoNamespace { resource, name } => {
                 write!(

@@ -196,14 +196,33 @@ impl<'w> Board<'w> {
         seen.collect()
     }
 
+    /// The objects that make the outcome an error, as last seen.
+    pub(super) fn not_ready(&self, timed_out: bool) -> Vec<(ObjectId, Option<Value>)> {
+        let ids = self.order.iter().filter(|id| self.fails(id, timed_out));
+        ids.map(|id| {
+            let seen = self.objects.get(id).map(|entry| &entry.seen);
+            let object = match seen {
+                Some(Seen::Object(object)) => Some(object.clone()),
+                _ => None,
+            };
+            (id.clone(), object)
+        })
+        .collect()
+    }
+
+    fn fails(&self, id: &ObjectId, timed_out: bool) -> bool {
+        let status = self.status(id);
+        status == Status::Failed || (timed_out && status != Status::Current)
+    }
+
     /// The outcome by the last assessment.
     pub(super) fn outcome(&self, timed_out: bool) -> Result<(), WaitError> {
         let mut objects = Vec::new();
         for id in &self.order {
-            let status = self.status(id);
-            if status != Status::Failed && !(timed_out && status != Status::Current) {
+            if !self.fails(id, timed_out) {
                 continue;
             }
+            let status = self.status(id);
             let error = self
                 .objects
                 .get(id)
@@ -214,7 +233,11 @@ impl<'w> Board<'w> {
         if objects.is_empty() {
             Ok(())
         } else {
-            Err(WaitError::NotReady { timed_out, objects })
+            Err(WaitError::NotReady {
+                timed_out,
+                objects,
+                causes: Vec::new(),
+            })
         }
     }
 }

@@ -443,7 +443,7 @@ fn field_value(text: &str) -> String {
 }
 
 /// A `spec.selector` as a selector parameter; `None` if it is empty or invalid.
-fn selector_text(selector: &Value) -> Option<String> {
+pub(super) fn selector_text(selector: &Value) -> Option<String> {
     let mut parts = Vec::new();
     for (key, value) in selector
         .get("matchLabels")

@@ -108,6 +108,31 @@ async fn a_dependant_is_registered_before_its_dependencies_are_read() {
     assert_eq!(run(object("True", 2)).await, (alone, true, Vec::new()));
 }
 
+#[test]
+fn objects_that_wait_for_one_another_are_a_cycle() {
+    let waiting = Waiting::default();
+    let key = |name: &str| Key::new("ns", name);
+    let wait = |name: &str, on: &[&str]| {
+        let on = on.iter().map(|name| key(name)).collect();
+        waiting.waiting().insert(key(name), on);
+    };
+    wait("a", &["other", "b"]);
+    wait("b", &["c"]);
+    assert_eq!(waiting.cycle(&key("a")), None);
+    // One that is not of it waits for the cycle.
+    wait("before", &["a"]);
+    wait("c", &["b", "a"]);
+    let said = |name: &str| waiting.cycle(&key(name)).map(|cycle| cycle.to_string());
+    let text = "circular dependency detected: ns/a -> ns/b -> ns/c -> ns/a";
+    assert_eq!(said("a").as_deref(), Some(text));
+    assert_eq!(said("before"), None);
+    wait("self", &["self"]);
+    let text = "circular dependency detected: ns/self -> ns/self";
+    assert_eq!(said("self").as_deref(), Some(text));
+    waiting.end(&key("b"));
+    assert_eq!(said("a"), None);
+}
+
 #[tokio::test]
 async fn the_first_dependency_that_fails_decides() {
     // KC-DEP-003

@@ -112,7 +112,7 @@ async fn posts_are_retried_on_transient_failures() {
     for (statuses, attempts) in [
         // RT-EVT-006
         (&[200][..], 1),
-        // RT-EVT-007, KC-EVT-009
+        // RT-EVT-007, KC-EVT-009, NC-EVT-060
         (&[500, 503, 200], 3),
         // RT-EVT-009
         (&[500], 5),
@@ -175,7 +175,7 @@ async fn permanent_post_failures_are_not_retried() {
 
 #[tokio::test]
 async fn the_severity_decides_where_an_event_is_sent() {
-    // RT-EVT-001, RT-EVT-003
+    // RT-EVT-001, RT-EVT-003, NC-EVT-061
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
@@ -245,7 +245,7 @@ async fn events_name_the_version_of_their_object() {
 
 #[tokio::test]
 async fn events_of_objects_without_name_or_namespace_are_not_posted() {
-    // RT-EVT-011
+    // RT-EVT-011, NC-EVT-063
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
@@ -294,7 +294,7 @@ async fn long_messages_are_posted_in_full() {
 
 #[tokio::test]
 async fn a_hanging_receiver_delays_at_most_one_object() {
-    // RT-EVT-010, KC-EVT-011
+    // RT-EVT-010, KC-EVT-011, FR-N-038
     let (client, _) = api();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sent = Sent::default();
@@ -392,7 +392,7 @@ async fn event_annotations_of_the_object_are_included() {
     let events = events.lock().unwrap();
     let annotations = |at: usize| &events[at]["metadata"]["annotations"];
     assert_eq!((annotations(0), annotations(1)), (&first, &second));
-    // RT-EVT-015
+    // RT-EVT-015, NC-EVT-062
     assert_eq!(metadata.len(), 1, "the caller's map is as it was");
 }
 

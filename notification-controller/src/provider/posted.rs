@@ -1,0 +1,102 @@
+//! The commit statuses that this process has set last, so that a service is not asked for what is known (FR-N-029).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::send::Exchange;
+
+/// How many statuses are remembered.
+const MANY: usize = 4096;
+
+type Hash = [u8; 32];
+
+/// Statuses that were set, by what they are of. Clones of one share what is remembered.
+#[derive(Clone, Default)]
+pub(crate) struct Posted {
+    state: Arc<Mutex<State>>,
+    /// Whose statuses they are: the same commit has one of each Provider and object.
+    of: String,
+}
+
+#[derive(Default)]
+struct State {
+    last: HashMap<Hash, Hash>,
+    order: VecDeque<Hash>,
+}
+
+impl Posted {
+    /// The statuses of one Provider with this identity.
+    pub(crate) fn of(&self, provider: &str, status: &str) -> Self {
+        Self {
+            state: self.state.clone(),
+            of: format!("{provider}\n{status}"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a request sets, and to what.
+    fn hashes(&self, request: &Exchange) -> (Hash, Hash) {
+        let key = format!("{}\n{}", self.of, request.address);
+        (
+            Sha256::digest(key).into(),
+            Sha256::digest(&request.body).into(),
+        )
+    }
+
+    /// Whether a request would set what was set last.
+    pub(super) fn is_last(&self, request: &Exchange) -> bool {
+        let (key, value) = self.hashes(request);
+        self.state().last.get(&key) == Some(&value)
+    }
+
+    /// Notes what a request has set.
+    pub(super) fn note(&self, request: &Exchange) {
+        let (key, value) = self.hashes(request);
+        let mut state = self.state();
+        if state.last.insert(key, value).is_none() {
+            state.order.push_back(key);
+        }
+        if state.order.len() > MANY
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.last.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_status_of_each_provider_is_known() {
+        // FR-N-029
+        let all = Posted::default();
+        let (one, two) = (all.of("uid-1", "a"), all.of("uid-2", "a"));
+        let post = |commit: &str, state: &str| {
+            Exchange::new(Method::POST, format!("https://h/{commit}"))
+                .json(&json!({"state": state}))
+        };
+        assert!(!one.is_last(&post("c1", "success")));
+        one.note(&post("c1", "success"));
+        assert!(one.is_last(&post("c1", "success")));
+        for other in [post("c1", "failure"), post("c2", "success")] {
+            assert!(!one.is_last(&other));
+        }
+        assert!(!two.is_last(&post("c1", "success")));
+        one.note(&post("c1", "failure"));
+        assert!(!one.is_last(&post("c1", "success")));
+        for number in 0..=MANY {
+            one.note(&post(&format!("c{number}"), "success"));
+        }
+        assert!(all.state().last.len() <= MANY);
+    }
+}
