@@ -24,7 +24,7 @@
 //! ```
 //!
 //! - [`Reader`] reads objects of one kind by name, from a cache or from the API server; [`Configs`] has one for ConfigMaps
-//!   and one for Secrets, [`Sources`] has the caches of the kinds with an artifact.
+//!   and one for Secrets, [`Secrets`] reads them within a deadline, as proxy or certificates; [`Sources`] has the caches of the kinds with an artifact.
 //! - [`Waiting`] checks dependencies and wakes those that wait for them; [`ready_by_expression`] asks an expression; [`in_order`] sorts by dependencies.
 //! - [`Index`] knows which objects refer to which; [`triggers`] are the changes that enqueue them.
 //!
@@ -40,6 +40,7 @@ mod fake;
 mod index;
 mod reader;
 mod ready_expression;
+mod secrets;
 mod sources;
 pub mod triggers;
 
@@ -48,4 +49,5 @@ pub use dependencies::{Cycle, Waiting, dependency_keys, in_order, is_ready};
 pub use index::{Index, ObjectRef, key_in};
 pub use reader::{ReadError, Reader};
 pub use ready_expression::{ReadyExpressionError, ready_by_expression};
+pub use secrets::{ReferredError, SecretReadError, Secrets, log_legacy_keys};
 pub use sources::{Source, SourceError, Sources, origin_revision};
