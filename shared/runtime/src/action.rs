@@ -33,6 +33,10 @@ pub enum Action {
     Finalize,
     /// Waiting until deleted objects are gone.
     WaitForTermination,
+    /// Reading the tags of an image.
+    Scan,
+    /// Selecting the latest tag of an image.
+    SelectImage,
 }
 
 impl Action {
@@ -53,6 +57,8 @@ impl Action {
             Self::HealthCheck => "HealthCheck",
             Self::Finalize => "Finalize",
             Self::WaitForTermination => "WaitForTermination",
+            Self::Scan => "Scan",
+            Self::SelectImage => "SelectImage",
         }
     }
 }
