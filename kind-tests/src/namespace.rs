@@ -43,6 +43,10 @@ pub const ALERT: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Alert");
 pub const PROVIDER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Provider");
 /// Receiver.
 pub const RECEIVER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Receiver");
+/// ImageRepository.
+pub const IMAGE_REPOSITORY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImageRepository");
+/// ImagePolicy.
+pub const IMAGE_POLICY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImagePolicy");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.
