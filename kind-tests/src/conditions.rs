@@ -138,6 +138,27 @@ const OF_RECEIVERS: [&str; 4] = [
     "ValidationFailed",
 ];
 
+/// The reasons of ImageRepositories.
+const OF_IMAGE_REPOSITORIES: [&str; 5] = [
+    "AuthenticationFailed",
+    "Failure",
+    "ImageURLInvalid",
+    "ReadOperationFailed",
+    "Succeeded",
+];
+
+/// The reasons of ImagePolicies.
+const OF_IMAGE_POLICIES: [&str; 8] = [
+    "AccessDenied",
+    "DependencyNotReady",
+    "Failed",
+    "Failure",
+    "ImageURLInvalid",
+    "IntervalNotConfigured",
+    "InvalidPolicy",
+    "Succeeded",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -224,6 +245,23 @@ fn rules(kind: &str) -> Option<Rules> {
                 reason == "Progressing" || FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason)
             },
         }),
+        // IR-REPO-122: not those of upstream's documentation
+        "ImageRepository" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_IMAGE_REPOSITORIES.contains(&reason)
+            },
+        }),
+        "ImagePolicy" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_IMAGE_POLICIES.contains(&reason)
+            },
+        }),
         _ => None,
     }
 }
@@ -276,6 +314,14 @@ mod tests {
         ("source-controller/src/helm_chart", &OF_HELM_CHARTS),
         ("source-controller/src/bucket", &OF_BUCKETS),
         ("notification-controller/src/receiver", &OF_RECEIVERS),
+        (
+            "image-reflector-controller/src/image_repository",
+            &OF_IMAGE_REPOSITORIES,
+        ),
+        (
+            "image-reflector-controller/src/image_policy",
+            &OF_IMAGE_POLICIES,
+        ),
     ];
 
     /// The words of an enum that `reasons!` declares: each is a line of its own.

@@ -6,11 +6,14 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    REFLECTOR,
 ];
+
+const REFLECTOR: &str = "image-reflector-controller";
 
 /// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
 /// controller does not have it. The row is empty if the flag is accepted and its feature does not exist yet.
@@ -287,6 +290,123 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
     ),
 ];
 
+/// The same for image-reflector-controller: the row, the flag, its type and default. Flags that are not here it does not have.
+const OF_REFLECTOR: &[(&str, &str, &str, &str)] = &[
+    ("IR-PROC-001", "metrics-addr", "string", ":8080"),
+    ("IR-PROC-002", "events-addr", "string", ""),
+    ("IR-PROC-003", "health-addr", "string", ":9440"),
+    ("IR-PROC-004", "storage-path", "string", "/data"),
+    (
+        "IR-PROC-005",
+        "storage-value-log-file-size",
+        "int64",
+        "268435456",
+    ),
+    ("IR-PROC-006", "storage-compression-threshold", "int", "64"),
+    ("IR-PROC-008", "gc-interval", "uint16", "10"),
+    ("IR-PROC-009", "concurrent", "int", "4"),
+    ("IR-PROC-010", "requeue-dependency", "duration", "30s"),
+    ("IR-PROC-011", "kube-api-qps", "float32", "50"),
+    ("IR-PROC-011", "kube-api-burst", "int", "300"),
+    ("IR-PROC-013", "log-encoding", "string", "json"),
+    ("IR-PROC-013", "log-level", "string", "info"),
+    ("IR-PROC-016", "enable-leader-election", "bool", "false"),
+    (
+        "IR-PROC-017",
+        "leader-election-release-on-cancel",
+        "bool",
+        "true",
+    ),
+    (
+        "IR-PROC-017",
+        "leader-election-lease-duration",
+        "duration",
+        "35s",
+    ),
+    (
+        "IR-PROC-017",
+        "leader-election-renew-deadline",
+        "duration",
+        "30s",
+    ),
+    (
+        "IR-PROC-017",
+        "leader-election-retry-period",
+        "duration",
+        "5s",
+    ),
+    ("IR-PROC-019", "watch-all-namespaces", "bool", "true"),
+    ("IR-PROC-020", "watch-label-selector", "string", ""),
+    (
+        "IR-PROC-022",
+        "watch-configs-label-selector",
+        "string",
+        "reconcile.fluxcd.io/watch=Enabled",
+    ),
+    ("IR-PROC-023", "no-cross-namespace-refs", "bool", "false"),
+    ("IR-PROC-024", "min-retry-delay", "duration", "750ms"),
+    ("IR-PROC-024", "max-retry-delay", "duration", "15m"),
+    ("IR-PROC-025", "feature-gates", "mapStringBool", ""),
+    ("IR-PROC-029", "default-service-account", "string", ""),
+    ("IR-PROC-030", "token-cache-max-size", "int", "100"),
+    ("IR-PROC-030", "token-cache-max-duration", "duration", "1h"),
+];
+
+/// A flag of the table for one controller: the row, the flag, its type, and its default; a dash if it does not have it.
+type Flag = (&'static str, &'static str, &'static str, &'static str);
+
+/// The flags of all controllers, as one of them has them.
+fn table(name: &str) -> Vec<Flag> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let mut flags: Vec<Flag> = FLAGS
+        .iter()
+        .map(|(row, flag, kind, source, kustomize, notification)| {
+            let defaults = [*source, *kustomize, *notification];
+            let default = column.and_then(|column| defaults.get(column).copied());
+            (*row, *flag, *kind, default.unwrap_or("-"))
+        })
+        .collect();
+    for own in OF_REFLECTOR {
+        let known = flags.iter_mut().find(|(_, flag, ..)| *flag == own.1);
+        match known {
+            Some(known) if name == REFLECTOR => *known = *own,
+            Some(_) => {}
+            None if name == REFLECTOR => flags.push(*own),
+            None => flags.push((own.0, own.1, own.2, "-")),
+        }
+    }
+    flags
+}
+
+/// The gates of image-reflector-controller: the row, the gate, and its default.
+const GATES_OF_REFLECTOR: &[(&str, &str, &str)] = &[
+    ("IR-PROC-026", "CacheSecretsAndConfigMaps", "false"),
+    ("IR-PROC-027", "FluxStorage", "true"),
+];
+
+/// The gates of all controllers, as one of them has them: the row, the gate, and its default or a dash.
+fn gates(name: &str) -> Vec<(&'static str, &'static str, &'static str)> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let mut gates: Vec<_> = GATES
+        .iter()
+        .map(|(row, gate, source, kustomize, notification)| {
+            let defaults = [*source, *kustomize, *notification];
+            let default = column.and_then(|column| defaults.get(column).copied());
+            (*row, *gate, default.unwrap_or("-"))
+        })
+        .collect();
+    for own in GATES_OF_REFLECTOR {
+        let known = gates.iter_mut().find(|(_, gate, _)| *gate == own.1);
+        match known {
+            Some(known) if name == REFLECTOR => *known = *own,
+            Some(_) => {}
+            None if name == REFLECTOR => gates.push(*own),
+            None => gates.push((own.0, own.1, "-")),
+        }
+    }
+    gates
+}
+
 /// The row, the gate, and its default in source-, kustomize- and notification-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
 const GATES: &[(&str, &str, &str, &str, &str)] = &[
@@ -333,6 +453,8 @@ const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
+    // IR-PROC-028, IR-PROC-029
+    (REFLECTOR, "ObjectLevelWorkloadIdentity"),
 ];
 
 /// Runs the controller without a reachable cluster.
@@ -382,15 +504,14 @@ fn flags(help: &str) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn flags_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in CONTROLLERS {
         let output = run(name, &["--help"])?;
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{name} --help: {}", output.status);
         let mut have = flags(&help);
-        for (row, flag, kind, source, kustomize, notification) in FLAGS {
-            let default = [source, kustomize, notification][column];
-            let found = have.remove(*flag);
-            let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
+        for (row, flag, kind, default) in table(name) {
+            let found = have.remove(flag);
+            let want = (default != "-").then(|| (kind.to_owned(), default.to_owned()));
             ensure!(
                 found == want,
                 "{row} {name} --{flag}: {found:?}, not {want:?}\n{help}"
@@ -408,9 +529,9 @@ fn flags_match_the_ledger() -> Result {
 #[test]
 fn flags_of_other_controllers_are_usage_errors() -> Result {
     // RT-FLG-009, RT-DIF-001
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, flag, _, source, kustomize, notification) in FLAGS {
-            if *[source, kustomize, notification][column] != "-" {
+    for name in CONTROLLERS {
+        for (row, flag, _, default) in table(name) {
+            if default != "-" {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
@@ -437,9 +558,9 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 
 #[test]
 fn gates_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, gate, source, kustomize, notification) in GATES {
-            let known = *[source, kustomize, notification][column] != "-";
+    for name in CONTROLLERS {
+        for (row, gate, default) in gates(name) {
+            let known = default != "-";
             if RETIRED.contains(&(name, gate)) {
                 continue;
             }
@@ -453,7 +574,7 @@ fn gates_match_the_ledger() -> Result {
                 // RT-FGT-001, RT-FGT-002: rejected whatever its value, or logged as a key of its own
                 let loaded = lines.iter().any(|line| {
                     line["msg"] == "loading feature gate"
-                        && line[*gate] == value
+                        && line[gate] == value
                         && line["logger"] == "setup"
                 });
                 ensure!(
@@ -607,21 +728,17 @@ fn code_of(name: &str) -> Result<String> {
 
 #[test]
 fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in CONTROLLERS {
         let code = code_of(name)?;
-        let known = |defaults: [&'static str; 3]| Some(defaults[column]).filter(|it| *it != "-");
-        let flags: Vec<_> = FLAGS
-            .iter()
-            .filter_map(|(_, flag, kind, source, kustomize, notification)| {
-                known([source, kustomize, notification])
-                    .map(|default| (*flag, value(flag, kind, default)))
-            })
+        let flags: Vec<_> = table(name)
+            .into_iter()
+            .filter(|(.., default)| *default != "-")
+            .map(|(_, flag, kind, default)| (flag, value(flag, kind, default)))
             .collect();
-        let gates: Vec<_> = GATES
-            .iter()
-            .filter_map(|(_, gate, source, kustomize, notification)| {
-                known([source, kustomize, notification]).map(|default| (*gate, default))
-            })
+        let gates: Vec<_> = gates(name)
+            .into_iter()
+            .filter(|(.., default)| *default != "-")
+            .map(|(_, gate, default)| (gate, default))
             .collect();
         let mut args: Vec<String> = flags
             .iter()

@@ -10,23 +10,29 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-reflector-controller",
 ];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
 
 /// Whose objects have identities of AWS.
-const AWS: &[&str] = &["source-controller", "kustomize-controller"];
+const AWS: &[&str] = &[
+    "source-controller",
+    "kustomize-controller",
+    "image-reflector-controller",
+];
 
 /// Whose objects have identities of Azure and Google Cloud.
 const CLOUDS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-reflector-controller",
 ];
 
 /// An environment variable, the controllers that read it, and what it does.
