@@ -202,6 +202,19 @@ async fn certificates(
 mod tests {
     use super::*;
 
+    // IR-AUTH-008
+    #[test]
+    fn docker_hub_has_the_credentials_of_its_older_name() {
+        let mut keychain = Keychain::default();
+        let config =
+            br#"{"auths": {"https://index.docker.io/v1/": {"username": "flux", "password": "x"}}}"#;
+        keychain.add_config(config).unwrap();
+        for image in ["alpine", "docker.io/org/app", "index.docker.io/org/app"] {
+            let image = crate::reference::parse(image, false).unwrap();
+            assert!(!keychain.credentials(&image).is_anonymous(), "{image}");
+        }
+    }
+
     // IR-REPO-013
     #[test]
     fn the_time_limit_is_the_timeout_or_the_interval_and_a_second_at_least() {

@@ -198,10 +198,10 @@ async fn announce(run: &mut Run<ImageRepository>, reason: ScanReason) -> Result<
     let message = format!("scanning: {reason}");
     if reason == ScanReason::NoTags {
         run.set_ready_unknown(&message);
-        run.progress_now(message).await
-    } else {
-        run.progress(message).await
+    } else if !run.is_eager() {
+        return run.progress(message).await;
     }
+    run.progress_now(message).await
 }
 
 /// Lists the tags and stores them.

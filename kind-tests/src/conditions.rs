@@ -245,7 +245,7 @@ fn rules(kind: &str) -> Option<Rules> {
                 reason == "Progressing" || FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason)
             },
         }),
-        // IR-REPO-122: not those of upstream's documentation
+        // IR-REPO-007, IR-REPO-122: not those of earlier releases, nor all of upstream's documentation
         "ImageRepository" => Some(Rules {
             types: &["Ready", "Reconciling", "Stalled"],
             is_reason: |reason| {

@@ -177,7 +177,7 @@ mod tests {
             // IR-POL-106, IR-POL-107
             (image("1", Some("sha256:1")), Some(image("1", None))),
             (image("2", None), Some(image("1", Some("sha256:1")))),
-            // IR-POL-111
+            // IR-POL-111, IR-POL-121
             (image("2", None), Some(image("1", Some("sha256:1")))),
         ] {
             keep(&mut status, next.clone());

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 /// How long tags are waited for that a scan is about to store: the pauses of upstream's four tries (IR-POL-048).
 const PATIENCE: Duration = Duration::from_millis(4750);
 /// How long a selection may take.
-const TIME_LIMIT: Duration = Duration::from_mins(1);
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// What tags are selected from, and by what.
 #[derive(Clone)]

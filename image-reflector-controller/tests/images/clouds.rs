@@ -25,7 +25,7 @@ fn registry(cloud: &CloudSettings, host: &str, builder: RegistryBuilder) -> Regi
     registry
 }
 
-// IR-AUTH-020, IR-AUTH-023, IR-AUTH-026
+// IR-AUTH-023, IR-AUTH-026, IR-REPO-047: no gate is needed
 #[tokio::test]
 async fn ecr_is_read_with_the_role_of_the_account() -> Result {
     let cloud = CloudSettings::start()?;
@@ -44,6 +44,7 @@ async fn ecr_is_read_with_the_role_of_the_account() -> Result {
     world.apply_image("app", &image, spec).await?;
     world.policy("policy", "app", SEMVER).await?;
     world.scanned("app").await?;
+    // IR-POL-046
     let object = world.selected("policy", "1.0.0").await?;
     ensure!(
         object["status"]["latestRef"]["digest"].is_string(),
@@ -173,5 +174,31 @@ async fn an_annotated_account_is_itself_the_login() -> Result {
     world.registry.grant(token, "repository:org/app:pull");
     namespace.request_reconcile(IMAGE_REPOSITORY, "app").await?;
     world.scanned("app").await?;
+    Ok(())
+}
+
+// IR-AUTH-030
+#[tokio::test]
+async fn google_is_asked_as_the_provider_of_the_account() -> Result {
+    let cloud = CloudSettings::start()?;
+    let clouds = &cloud.clouds;
+    let builder = Registry::builder().basic_auth("oauth2accesstoken", "google-direct-1");
+    let registry = registry(&cloud, GAR, builder);
+    let world = World::start_with("img-gcp", cloud.settings(), registry).await?;
+    let namespace = &world.namespace;
+    world.push(&["1.0.0"]);
+    proxy(namespace, clouds).await?;
+    let provider = "projects/1/locations/global/workloadIdentityPools/pool/providers/cluster";
+    let audience = format!("//iam.googleapis.com/{provider}");
+    clouds.trust(&audience, &audience, &subject(namespace, "puller"));
+    let annotations = json!({"gcp.auth.fluxcd.io/workload-identity-provider": provider});
+    account(namespace, "puller", annotations).await?;
+    let spec = "provider: gcp, serviceAccountName: puller, proxySecretRef: {name: proxy}";
+    world
+        .apply_image("app", &format!("{GAR}/org/app"), spec)
+        .await?;
+    world.scanned("app").await?;
+    let exchanged = clouds.to("sts.googleapis.com");
+    assert_eq!(exchanged[0].field("audience"), audience);
     Ok(())
 }

@@ -57,7 +57,7 @@ async fn pull_secrets_of_the_object_and_of_its_account_are_used() -> Result {
         // IR-AUTH-006
         ("url", "secretRef: {name: url}"),
         ("legacy", "secretRef: {name: legacy}"),
-        // IR-AUTH-009
+        // IR-AUTH-009, IR-REPO-014
         ("account", "serviceAccountName: puller"),
         (
             "both",
@@ -116,6 +116,8 @@ async fn missing_and_unusable_secrets_are_reported() -> Result {
         "{apiVersion: v1, kind: Secret, metadata: {name: half}, stringData: {tls.crt: b}}",
         "{apiVersion: v1, kind: Secret, metadata: {name: text}, stringData: {ca.crt: b}}",
         "{apiVersion: v1, kind: Secret, metadata: {name: ftp}, stringData: {address: 'ftp://proxy'}}",
+        "{apiVersion: v1, kind: Secret, metadata: {name: form}, type: kubernetes.io/dockerconfigjson, \
+         stringData: {.dockerconfigjson: '{\"auths\": []}'}}",
     ] {
         world.namespace.apply(object).await?;
     }
@@ -180,6 +182,12 @@ async fn missing_and_unusable_secrets_are_reported() -> Result {
             "certSecretRef: {name: text}",
             "failed to parse CA certificate".to_owned(),
         ),
+        // IR-AUTH-005
+        (
+            "form",
+            "secretRef: {name: form}",
+            "the docker config is not valid JSON of its form".to_owned(),
+        ),
         // IR-AUTH-001: the proxy comes first
         (
             "order",
@@ -216,7 +224,7 @@ async fn certificates_of_the_object_are_trusted_and_presented() -> Result {
         json!({names[0]: authority.pem(), names[1]: pair.certificate, names[2]: pair.key,
             ".dockerconfigjson": config})
     };
-    // IR-AUTH-017, IR-AUTH-018: one Secret for both
+    // IR-AUTH-017, IR-AUTH-018, IR-REPO-017: one Secret for both
     let whole = data(["ca.crt", "tls.crt", "tls.key"]);
     world
         .namespace
@@ -252,7 +260,7 @@ async fn certificates_of_the_object_are_trusted_and_presented() -> Result {
     Ok(())
 }
 
-// IR-AUTH-013
+// IR-AUTH-013, IR-REPO-015
 #[tokio::test]
 async fn the_proxy_of_the_object_is_used() -> Result {
     let proxy = Proxy::http(Some(("proxy-user", "proxy-pass")));
@@ -316,6 +324,11 @@ async fn secrets_are_watched_with_the_gate_only() -> Result {
         world.apply("app", "secretRef: {name: pull}").await?;
         world.scanned("app").await?;
         let made = counter.requests()?;
+        // IR-PROC-012
+        ensure!(
+            made.iter().any(|request| request.uri == "/livez/ping"),
+            "{made:?}"
+        );
         let of_secrets: BTreeSet<_> = made
             .iter()
             .filter(|request| request.resource == "secrets")

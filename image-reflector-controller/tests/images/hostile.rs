@@ -22,15 +22,18 @@ async fn large_repositories_fit_into_memory() -> Result {
         world
             .apply(name, "exclusionList: ['x$', '^.*[.]sig$']")
             .await?;
-        let filter = "filterTags: {pattern: '^(?P<n>[0-9]+)-a+$', extract: '$n'}, policy: {numerical: {order: asc}}";
-        world.policy(name, name, filter).await?;
     }
+    let extracted = "filterTags: {pattern: '^(?P<n>[0-9]+)-a+$', extract: '$n'}, policy: {numerical: {order: asc}}";
+    world.policy("extracted", "one", extracted).await?;
+    let matched = "filterTags: {pattern: '^0.*a$'}, policy: {alphabetical: {order: asc}}";
+    world.policy("matched", "two", matched).await?;
     for name in ["one", "two", "three", "four"] {
         let object = world.scanned(name).await?;
         assert_eq!(object["status"]["lastScanResult"]["tagCount"], 100_000);
-        world
-            .selected(name, &format!("099999-{}", "a".repeat(53)))
-            .await?;
+    }
+    for name in ["extracted", "matched"] {
+        let tag = format!("099999-{}", "a".repeat(53));
+        world.selected(name, &tag).await?;
     }
     // IR-PROC-006: compressed
     let file = world.file("one").with_extension("txt.gz");

@@ -1,11 +1,11 @@
 //! From the finalizer to the deletion.
 
 use kind_tests::controller::Settings;
-use kind_tests::{IMAGE_POLICY, IMAGE_REPOSITORY, Result, ensure};
+use kind_tests::{Controller, IMAGE_POLICY, IMAGE_REPOSITORY, Result, ensure};
 use registries::Registry;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{REFLECTOR, World};
 
 #[tokio::test]
 async fn objects_are_finalized_and_their_tags_removed() -> Result {
@@ -41,7 +41,7 @@ async fn objects_are_finalized_and_their_tags_removed() -> Result {
         ensure!(!metrics.contains(series), "{series} in\n{metrics}");
     }
 
-    // IR-REPO-045, IR-REPO-046
+    // IR-REPO-018, IR-REPO-045, IR-REPO-046
     world
         .namespace
         .merge(IMAGE_REPOSITORY, "app", json!({"spec": {"suspend": true}}))
@@ -69,6 +69,7 @@ async fn objects_are_finalized_and_their_tags_removed() -> Result {
         .merge(IMAGE_POLICY, "app", json!({"spec": {"suspend": true}}))
         .await?;
     let object = world.reconcile(IMAGE_POLICY, "app").await?;
+    // IR-POL-020, IR-POL-024
     assert_eq!(object["status"]["observedGeneration"], 1);
 
     // IR-REPO-042, IR-REPO-110, IR-REPO-113: suspended objects are deleted too
@@ -91,19 +92,87 @@ async fn objects_are_finalized_and_their_tags_removed() -> Result {
     Ok(())
 }
 
-// IR-PROC-018, IR-PROC-020: the selector is in the name of the Lease
+/// The status of a path of a server of the controller.
+async fn answer(address: &str, path: &str) -> Result<u16> {
+    let client = flux_http::ClientOptions::default().build()?;
+    let answer = client.get(format!("http://{address}{path}")).send().await?;
+    Ok(answer.status().as_u16())
+}
+
 #[tokio::test]
 async fn one_replica_leads() -> Result {
-    let settings = Settings::default().flag("--enable-leader-election");
-    let world = World::start_with("img-lease", settings, Registry::start()).await?;
+    // IR-PROC-035: what the shipped Deployment sets
+    let settings = || {
+        Settings::default()
+            .flag("--watch-all-namespaces")
+            .flag("--log-level=info")
+            .flag("--log-encoding=json")
+            .flag("--enable-leader-election")
+            .env("GOMEMLIMIT", "1073741824")
+    };
+    let world = World::start_with("img-lease", settings(), Registry::start()).await?;
     world.push(&["1.0.0"]);
     world.apply("app", "").await?;
     world.scanned("app").await?;
+    // IR-PROC-018, IR-PROC-020: the selector is in the name of the Lease
     const LEASE: kind_tests::Kind = kind_tests::Kind("coordination.k8s.io/v1", "Lease");
     let names = world.namespace.names(LEASE).await?;
     let begin = "image-reflector-controller-leader-election-";
     ensure!(names.len() == 1 && names[0].starts_with(begin), "{names:?}");
     assert_eq!(names[0].len(), begin.len() + 8);
+
+    // IR-DB-009, IR-PROC-037: the standby opens its store and answers, and leaves the objects alone
+    let folder = world.namespace.folder().join("standby");
+    let flag = format!("--storage-path={}", folder.display());
+    let standby = Controller::start(REFLECTOR, &world.namespace, settings().flag(flag)).await?;
+    for path in ["/healthz", "/readyz", "/healthz/ping", "/readyz/ping"] {
+        // IR-PROC-003
+        assert_eq!(
+            answer(&standby.health_address(), path).await?,
+            200,
+            "{path}"
+        );
+    }
+    ensure!(folder.join(".storage-version").is_file(), "no store");
+    world.reconcile(IMAGE_REPOSITORY, "app").await?;
+    ensure!(!folder.join("imagerepository").exists(), "both scan");
+    // IR-PROC-044
+    let pprof = answer(&standby.metrics_address(), "/debug/pprof/cmdline").await?;
+    assert_eq!(pprof, 200);
+    Ok(())
+}
+
+// IR-REPO-044: an object that was deleted before it had the finalizer
+#[tokio::test]
+async fn a_deleted_object_gets_no_finalizer() -> Result {
+    let mut world = World::start("img-gone", Registry::start()).await?;
+    world.push(&["1.0.0"]);
+    let yaml = format!(
+        "{{apiVersion: image.toolkit.fluxcd.io/v1, kind: ImageRepository, metadata: {{name: gone, finalizers: \
+         [example.com/keep]}}, spec: {{image: '{}', interval: 1h}}}}",
+        world.image()
+    );
+    // Created while no controller is there to see it.
+    world.controller.terminate().await?;
+    world.namespace.apply(&yaml).await?;
+    world.namespace.delete(IMAGE_REPOSITORY, "gone").await?;
+    world.controller.restart().await?;
+    world.apply("app", "").await?;
+    world.scanned("app").await?;
+    let object = world.namespace.get(IMAGE_REPOSITORY, "gone").await?;
+    let object = object.unwrap_or_default();
+    let finalizers = json!(["example.com/keep"]);
+    assert_eq!(object["metadata"]["finalizers"], finalizers);
+    let errors = world.controller.log().entries();
+    ensure!(
+        !errors.iter().any(|line| line["level"] == "error"),
+        "{errors:?}"
+    );
+    let none = json!({"metadata": {"finalizers": null}});
+    world
+        .namespace
+        .merge(IMAGE_REPOSITORY, "gone", none)
+        .await?;
     Ok(())
 }
 

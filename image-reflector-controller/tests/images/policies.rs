@@ -27,7 +27,7 @@ async fn each_kind_of_policy_selects_its_tag() -> Result {
         // IR-POL-080
         ("last", "policy: {alphabetical: {order: asc}}", "zeta"),
         ("first", "policy: {alphabetical: {order: desc}}", "1.0.0"),
-        // IR-POL-082, IR-POL-092
+        // IR-POL-015, IR-POL-082, IR-POL-092
         (
             "number",
             "filterTags: {pattern: '^[0-9]+$'}, policy: {numerical: {order: asc}}",
@@ -243,12 +243,23 @@ async fn other_namespaces_need_permission() -> Result {
         }
     };
     let begin = "failed to get the referred ImageRepository: access denied: ";
-    // IR-POL-041
+    // IR-POL-010, IR-POL-041
     let missing =
         format!("{begin}'{own}/app' can't be accessed due to missing ACL labels on 'accessFrom'");
     other
         .wait(IMAGE_POLICY, "app", "is denied", state(missing))
         .await?;
+    // IR-POL-058: access is checked before the image
+    world.apply_image("app", "http://x/y", "").await?;
+    world.failed("app", "ImageURLInvalid").await?;
+    let at = other.request_reconcile(IMAGE_POLICY, "app").await?;
+    let denied = |object: &Value| {
+        object["status"]["lastHandledReconcileAt"] == at.as_str()
+            && kind_tests::condition(object, "Ready")
+                .is_some_and(|it| it["reason"] == "AccessDenied")
+    };
+    let goal = "is still denied";
+    other.wait(IMAGE_POLICY, "app", goal, denied).await?;
     // IR-POL-042, IR-POL-044
     let spec =
         "accessFrom: {namespaceSelectors: [{matchLabels: {a: b}}, {matchLabels: {team: a}}]}";

@@ -25,14 +25,14 @@ async fn a_new_tag_is_found_and_selected() -> Result {
     let object = world.scanned("app").await?;
     let found = revision(&["latest", "1.1.0", "1.0.0"]);
     let status = &object["status"];
-    // IR-REPO-025, IR-REPO-026, IR-REPO-027
+    // IR-REPO-010, IR-REPO-025, IR-REPO-026
     assert_eq!(status["canonicalImageName"], world.image());
     let scan = &status["lastScanResult"];
     assert_eq!(
         (&scan["revision"], &scan["tagCount"]),
         (&json!(found), &json!(3))
     );
-    // IR-REPO-029, IR-REPO-030, IR-REPO-031
+    // IR-REPO-027, IR-REPO-030, IR-REPO-031
     assert_eq!(scan["latestTags"], json!(["latest", "1.1.0", "1.0.0"]));
     assert_eq!(status["observedExclusionList"], json!(["^.*\\.sig$"]));
     assert_eq!(status["observedGeneration"], 1);
@@ -66,7 +66,7 @@ async fn a_new_tag_is_found_and_selected() -> Result {
         "user agents"
     );
 
-    // IR-POL-022, IR-POL-053, IR-POL-054
+    // IR-POL-022, IR-POL-025, IR-POL-053
     let policy = world.selected("app", "1.1.0").await?;
     let image = world.image();
     assert_eq!(
@@ -128,7 +128,21 @@ async fn a_new_tag_is_found_and_selected() -> Result {
     assert_eq!(world.told(IMAGE_REPOSITORY, "app").len(), 2);
     // IR-REPO-104
     let logged = |line: &Value| line["msg"] == *moved && line["level"] == "info";
-    world.controller.log().wait("of the tag", logged).await?;
+    let line = world.controller.log().wait("of the tag", logged).await?;
+    // IR-PROC-014
+    for (key, value) in [
+        ("controllerKind", "ImagePolicy"),
+        ("controllerGroup", "image.toolkit.fluxcd.io"),
+        ("controller", "imagepolicy"),
+        ("name", "app"),
+        ("namespace", world.namespace.name()),
+    ] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    ensure!(
+        line["ts"].is_string() && line["reconcileID"].is_string(),
+        "{line}"
+    );
     Ok(())
 }
 
@@ -227,46 +241,70 @@ async fn scans_are_repeated_at_the_interval() -> Result {
     Ok(())
 }
 
-// IR-REPO-040, IR-REPO-049, IR-REPO-055: each state of a change
-#[tokio::test]
-async fn progress_is_reported_for_new_work() -> Result {
-    let registry = Registry::start();
-    let world = World::start("img-progress", registry).await?;
-    world.push(&["1.0.0"]);
-    let (namespace, seen) = (&world.namespace, std::sync::Mutex::new(Vec::new()));
+/// The messages of Reconciling, and whether Ready was Unknown, in the states of an object from its creation until it is ready.
+async fn states(
+    world: &World,
+    kind: Kind,
+    created: impl Future<Output = Result>,
+) -> Result<(Vec<String>, bool)> {
+    let seen = std::sync::Mutex::new((Vec::new(), false));
     let look = |object: &Value| {
         let text = message(object, "Reconciling");
-        if let Ok(mut seen) = seen.lock()
-            && !text.is_empty()
-        {
-            seen.push(text);
+        if let Ok(mut seen) = seen.lock() {
+            if !text.is_empty() {
+                seen.0.push(text);
+            }
+            let ready = kind_tests::condition(object, "Ready");
+            seen.1 |= ready.is_some_and(|ready| {
+                ready["status"] == "Unknown" && ready["reason"] == "Progressing"
+            });
         }
         kind_tests::is_ready(object, "True")
     };
-    let (waited, applied) = tokio::join!(
-        namespace.wait(IMAGE_REPOSITORY, "app", "is ready", look),
-        world.apply("app", "")
-    );
-    applied?;
+    let waited = world.namespace.wait(kind, "app", "is ready", look);
+    let (waited, created) = tokio::join!(waited, created);
+    created?;
     waited?;
-    let mut seen = seen.into_inner().unwrap_or_default();
-    seen.dedup();
-    let expected = [
-        "processing object: new generation -1 -> 1",
-        "scanning: first scan",
-    ];
-    ensure!(
-        seen.iter().all(|text| expected.contains(&&**text)),
-        "{seen:?}"
-    );
+    let (mut messages, unknown) = seen.into_inner().unwrap_or_default();
+    messages.dedup();
+    Ok((messages, unknown))
+}
 
-    // other changes of the object are none
-    let scans = world.scans();
+#[tokio::test]
+async fn progress_is_reported_for_new_work() -> Result {
+    let world = World::start("img-progress", Registry::start()).await?;
+    world.push(&["1.0.0"]);
+    // IR-REPO-048, IR-REPO-049, IR-REPO-055
+    let states_of = states(&world, IMAGE_REPOSITORY, world.apply("app", "")).await?;
+    let (began, scanning) = (
+        "processing object: new generation -1 -> 1".to_owned(),
+        "scanning: first scan".to_owned(),
+    );
+    assert_eq!(states_of, (vec![began.clone(), scanning], true));
+    // IR-POL-036
+    let applied = world.policy("app", "app", "policy: {semver: {range: '*'}}");
+    let states_of = states(&world, IMAGE_POLICY, applied).await?;
+    assert_eq!(states_of, (vec![began], true));
+
+    // IR-REPO-040, IR-POL-030: other changes of the objects are none
     let labels = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"team": "a"}}});
-    namespace.merge(IMAGE_REPOSITORY, "app", labels).await?;
-    world.reconcile(IMAGE_REPOSITORY, "app").await?;
-    assert_eq!(world.scans(), scans + 1);
+    for kind in [IMAGE_REPOSITORY, IMAGE_POLICY] {
+        let before = reconciles(&world, kind).await?;
+        world.namespace.merge(kind, "app", labels.clone()).await?;
+        world.reconcile(kind, "app").await?;
+        assert_eq!(reconciles(&world, kind).await?, before + 1, "{}", kind.1);
+    }
+    assert_eq!(world.scans(), 2);
     Ok(())
+}
+
+/// How many reconciles of a kind there were, by the metrics.
+async fn reconciles(world: &World, kind: Kind) -> Result<u64> {
+    let name = format!("gotk_reconcile_duration_seconds_count{{kind=\"{}\"", kind.1);
+    let page = world.metrics().await?;
+    let line = page.lines().find(|line| line.starts_with(&name));
+    let count = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    Ok(count.unwrap_or_default())
 }
 
 // IR-REPO-081, IR-AUTH-014: another maker's registry, over TLS of a private authority and with a password

@@ -59,7 +59,7 @@ async fn a_restart_scans_nothing_again() -> Result {
     Ok(())
 }
 
-// FR-N-074, IR-DB-002, IR-REPO-055: an empty volume after a restart, and many policies
+// FR-N-074, IR-DB-001, IR-DB-002: an empty volume after a restart, and many policies
 #[tokio::test]
 async fn lost_tags_are_scanned_again_without_warnings() -> Result {
     let mut world = running("img-lost", &["1.0.0", "1.1.0"]).await?;
@@ -236,7 +236,7 @@ async fn without_the_gate_revisions_are_those_of_badger() -> Result {
     Ok(())
 }
 
-// IR-DB-022: two repositories of one image
+// IR-DB-022, IR-DB-041: two repositories of one image
 #[tokio::test]
 async fn repositories_of_one_image_do_not_disturb_each_other() -> Result {
     let world = World::start("img-shared", Registry::start()).await?;

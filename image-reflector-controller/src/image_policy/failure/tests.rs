@@ -37,6 +37,15 @@ fn each_failure_has_its_reason_and_retry() {
             back_off,
             "failed to get the referred ImageRepository: referenced ImageRepository does not exist: ImageRepository.image.toolkit.fluxcd.io \"app\" not found",
         ),
+        // IR-POL-039
+        (
+            StepError::Repository(RepositoryError::Unreadable(ReadError::Request(
+                flux_objects::path::name("").unwrap_err().into(),
+            ))),
+            "Failure",
+            back_off,
+            "failed to get the referred ImageRepository: resource name may not be empty",
+        ),
         // IR-POL-040, IR-POL-044
         (
             StepError::Repository(RepositoryError::CrossNamespace(key())),
