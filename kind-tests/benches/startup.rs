@@ -22,6 +22,7 @@ async fn bench() -> Result {
         "kustomize-controller",
         "notification-controller",
         "image-automation-controller",
+        "image-reflector-controller",
     ] {
         let built = name.to_owned();
         let program = tokio::task::spawn_blocking(move || controller::program(&built)).await??;

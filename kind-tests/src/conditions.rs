@@ -152,6 +152,27 @@ const OF_IMAGE_UPDATE_AUTOMATIONS: [&str; 10] = [
     "UpdateFailed",
 ];
 
+/// The reasons of ImageRepositories.
+const OF_IMAGE_REPOSITORIES: [&str; 5] = [
+    "AuthenticationFailed",
+    "Failure",
+    "ImageURLInvalid",
+    "ReadOperationFailed",
+    "Succeeded",
+];
+
+/// The reasons of ImagePolicies.
+const OF_IMAGE_POLICIES: [&str; 8] = [
+    "AccessDenied",
+    "DependencyNotReady",
+    "Failed",
+    "Failure",
+    "ImageURLInvalid",
+    "IntervalNotConfigured",
+    "InvalidPolicy",
+    "Succeeded",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -247,6 +268,23 @@ fn rules(kind: &str) -> Option<Rules> {
                     || OF_IMAGE_UPDATE_AUTOMATIONS.contains(&reason)
             },
         }),
+        // IR-REPO-007, IR-REPO-122: not those of earlier releases, nor all of upstream's documentation
+        "ImageRepository" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_IMAGE_REPOSITORIES.contains(&reason)
+            },
+        }),
+        "ImagePolicy" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_IMAGE_POLICIES.contains(&reason)
+            },
+        }),
         _ => None,
     }
 }
@@ -302,6 +340,14 @@ mod tests {
         (
             "image-automation-controller/src/image_update_automation",
             &OF_IMAGE_UPDATE_AUTOMATIONS,
+        ),
+        (
+            "image-reflector-controller/src/image_repository",
+            &OF_IMAGE_REPOSITORIES,
+        ),
+        (
+            "image-reflector-controller/src/image_policy",
+            &OF_IMAGE_POLICIES,
         ),
     ];
 

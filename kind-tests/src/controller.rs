@@ -165,7 +165,7 @@ impl Controller {
     /// Starts the controller of the package `name` on the objects of `namespace`, and waits until it is ready.
     ///
     /// It gets: its own identity (see [`Controller::user`]), the label selector of the namespace (notification-controller,
-    /// which has none, the namespace itself), free ports on loopback, and, for source-controller, a storage folder that
+    /// which has none, the namespace itself), free ports on loopback, and, where it has one, a storage folder that
     /// survives restarts.
     pub async fn start(name: &str, namespace: &Namespace, settings: Settings) -> Result<Self> {
         let mut controller = Self::start_unready(name, namespace, settings).await?;
@@ -206,10 +206,12 @@ impl Controller {
             args.push(format!("--watch-label-selector={}", namespace.selector()));
         }
         let serves = matches!(name, "source-controller" | "source-watcher");
-        if serves {
+        if serves || name == "image-reflector-controller" {
             let folder = storage_folder(name, namespace)?;
+            args.push(format!("--storage-path={}", folder.display()));
+        }
+        if serves {
             args.extend([
-                format!("--storage-path={}", folder.display()),
                 format!("--storage-addr=127.0.0.1:{storage_port}"),
                 format!("--storage-adv-addr=127.0.0.1:{storage_port}"),
             ]);

@@ -57,8 +57,8 @@ pub use gate::{Gate, Way};
 pub use image::Image;
 pub use namespace::{
     ALERT, BUCKET, CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, HELM_CHART, HELM_REPOSITORY,
-    IMAGE_POLICY, IMAGE_UPDATE_AUTOMATION, KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY,
-    PROVIDER, RECEIVER, SECRET, SHARD_LABEL, condition, deadline, is_ready,
+    IMAGE_POLICY, IMAGE_REPOSITORY, IMAGE_UPDATE_AUTOMATION, KUSTOMIZATION, Kind, Namespace,
+    OCI_REPOSITORY, PROVIDER, RECEIVER, SECRET, SHARD_LABEL, condition, deadline, is_ready,
 };
 pub use node::Node;
 pub use pod_cluster::PodCluster;

@@ -48,6 +48,8 @@ pub const IMAGE_POLICY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImagePolicy")
 /// ImageUpdateAutomation.
 pub const IMAGE_UPDATE_AUTOMATION: Kind =
     Kind("image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation");
+/// ImageRepository.
+pub const IMAGE_REPOSITORY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImageRepository");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.

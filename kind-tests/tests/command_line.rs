@@ -6,10 +6,11 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 4] = [
+const CONTROLLERS: [&str; 5] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-reflector-controller",
     "image-automation-controller",
 ];
 
@@ -295,73 +296,147 @@ type Flag = (&'static str, &'static str, &'static str, &'static str);
 type Gate = (&'static str, &'static str, &'static str);
 
 /// The flags of the controllers that are not in the columns of the table above. A flag that is not here they do not have.
-const FURTHER_FLAGS: &[(&str, &[Flag])] = &[(
-    "image-automation-controller",
-    &[
-        ("IA-PROC-001", "metrics-addr", "string", ":8080"),
-        ("IA-PROC-002", "events-addr", "string", ""),
-        ("IA-PROC-003", "health-addr", "string", ":9440"),
-        ("IA-PROC-004", "concurrent", "int", "4"),
-        ("IA-PROC-005", "default-service-account", "string", ""),
-        ("IA-PROC-006", "ssh-kex-algos", "strings", ""),
-        ("IA-PROC-007", "ssh-hostkey-algos", "strings", ""),
-        ("IA-PROC-008", "kube-api-qps", "float32", "50"),
-        ("IA-PROC-008", "kube-api-burst", "int", "300"),
-        ("IA-PROC-009", "log-encoding", "string", "json"),
-        ("IA-PROC-009", "log-level", "string", "info"),
-        ("IA-PROC-010", "enable-leader-election", "bool", "false"),
-        (
-            "IA-PROC-010",
-            "leader-election-release-on-cancel",
-            "bool",
-            "true",
-        ),
-        (
-            "IA-PROC-010",
-            "leader-election-lease-duration",
-            "duration",
-            "35s",
-        ),
-        (
-            "IA-PROC-010",
-            "leader-election-renew-deadline",
-            "duration",
-            "30s",
-        ),
-        (
-            "IA-PROC-010",
-            "leader-election-retry-period",
-            "duration",
-            "5s",
-        ),
-        ("IA-PROC-012", "no-cross-namespace-refs", "bool", "false"),
-        ("IA-PROC-013", "min-retry-delay", "duration", "750ms"),
-        ("IA-PROC-013", "max-retry-delay", "duration", "15m"),
-        ("IA-PROC-014", "watch-all-namespaces", "bool", "true"),
-        ("IA-PROC-015", "watch-label-selector", "string", ""),
-        (
-            "IA-PROC-016",
-            "watch-configs-label-selector",
-            "string",
-            "reconcile.fluxcd.io/watch=Enabled",
-        ),
-        ("IA-PROC-017", "token-cache-max-size", "int", "100"),
-        ("IA-PROC-017", "token-cache-max-duration", "duration", "1h"),
-        ("IA-PROC-018", "feature-gates", "mapStringBool", ""),
-    ],
-)];
+const FURTHER_FLAGS: &[(&str, &[Flag])] = &[
+    (
+        "image-reflector-controller",
+        &[
+            ("IR-PROC-001", "metrics-addr", "string", ":8080"),
+            ("IR-PROC-002", "events-addr", "string", ""),
+            ("IR-PROC-003", "health-addr", "string", ":9440"),
+            ("IR-PROC-004", "storage-path", "string", "/data"),
+            (
+                "IR-PROC-005",
+                "storage-value-log-file-size",
+                "int64",
+                "268435456",
+            ),
+            ("IR-PROC-006", "storage-compression-threshold", "int", "64"),
+            ("IR-PROC-008", "gc-interval", "uint16", "10"),
+            ("IR-PROC-009", "concurrent", "int", "4"),
+            ("IR-PROC-010", "requeue-dependency", "duration", "30s"),
+            ("IR-PROC-011", "kube-api-qps", "float32", "50"),
+            ("IR-PROC-011", "kube-api-burst", "int", "300"),
+            ("IR-PROC-013", "log-encoding", "string", "json"),
+            ("IR-PROC-013", "log-level", "string", "info"),
+            ("IR-PROC-016", "enable-leader-election", "bool", "false"),
+            (
+                "IR-PROC-017",
+                "leader-election-release-on-cancel",
+                "bool",
+                "true",
+            ),
+            (
+                "IR-PROC-017",
+                "leader-election-lease-duration",
+                "duration",
+                "35s",
+            ),
+            (
+                "IR-PROC-017",
+                "leader-election-renew-deadline",
+                "duration",
+                "30s",
+            ),
+            (
+                "IR-PROC-017",
+                "leader-election-retry-period",
+                "duration",
+                "5s",
+            ),
+            ("IR-PROC-019", "watch-all-namespaces", "bool", "true"),
+            ("IR-PROC-020", "watch-label-selector", "string", ""),
+            (
+                "IR-PROC-022",
+                "watch-configs-label-selector",
+                "string",
+                "reconcile.fluxcd.io/watch=Enabled",
+            ),
+            ("IR-PROC-023", "no-cross-namespace-refs", "bool", "false"),
+            ("IR-PROC-024", "min-retry-delay", "duration", "750ms"),
+            ("IR-PROC-024", "max-retry-delay", "duration", "15m"),
+            ("IR-PROC-025", "feature-gates", "mapStringBool", ""),
+            ("IR-PROC-029", "default-service-account", "string", ""),
+            ("IR-PROC-030", "token-cache-max-size", "int", "100"),
+            ("IR-PROC-030", "token-cache-max-duration", "duration", "1h"),
+        ],
+    ),
+    (
+        "image-automation-controller",
+        &[
+            ("IA-PROC-001", "metrics-addr", "string", ":8080"),
+            ("IA-PROC-002", "events-addr", "string", ""),
+            ("IA-PROC-003", "health-addr", "string", ":9440"),
+            ("IA-PROC-004", "concurrent", "int", "4"),
+            ("IA-PROC-005", "default-service-account", "string", ""),
+            ("IA-PROC-006", "ssh-kex-algos", "strings", ""),
+            ("IA-PROC-007", "ssh-hostkey-algos", "strings", ""),
+            ("IA-PROC-008", "kube-api-qps", "float32", "50"),
+            ("IA-PROC-008", "kube-api-burst", "int", "300"),
+            ("IA-PROC-009", "log-encoding", "string", "json"),
+            ("IA-PROC-009", "log-level", "string", "info"),
+            ("IA-PROC-010", "enable-leader-election", "bool", "false"),
+            (
+                "IA-PROC-010",
+                "leader-election-release-on-cancel",
+                "bool",
+                "true",
+            ),
+            (
+                "IA-PROC-010",
+                "leader-election-lease-duration",
+                "duration",
+                "35s",
+            ),
+            (
+                "IA-PROC-010",
+                "leader-election-renew-deadline",
+                "duration",
+                "30s",
+            ),
+            (
+                "IA-PROC-010",
+                "leader-election-retry-period",
+                "duration",
+                "5s",
+            ),
+            ("IA-PROC-012", "no-cross-namespace-refs", "bool", "false"),
+            ("IA-PROC-013", "min-retry-delay", "duration", "750ms"),
+            ("IA-PROC-013", "max-retry-delay", "duration", "15m"),
+            ("IA-PROC-014", "watch-all-namespaces", "bool", "true"),
+            ("IA-PROC-015", "watch-label-selector", "string", ""),
+            (
+                "IA-PROC-016",
+                "watch-configs-label-selector",
+                "string",
+                "reconcile.fluxcd.io/watch=Enabled",
+            ),
+            ("IA-PROC-017", "token-cache-max-size", "int", "100"),
+            ("IA-PROC-017", "token-cache-max-duration", "duration", "1h"),
+            ("IA-PROC-018", "feature-gates", "mapStringBool", ""),
+        ],
+    ),
+];
 
 /// The gates of these controllers.
-const FURTHER_GATES: &[(&str, &[Gate])] = &[(
-    "image-automation-controller",
-    &[
-        ("IA-PROC-019", "GitForcePushBranch", "true"),
-        ("IA-PROC-020", "GitShallowClone", "true"),
-        ("IA-PROC-021", "GitAllBranchReferences", "true"),
-        ("IA-PROC-022", "GitSparseCheckout", "false"),
-        ("IA-PROC-023", "CacheSecretsAndConfigMaps", "false"),
-    ],
-)];
+const FURTHER_GATES: &[(&str, &[Gate])] = &[
+    (
+        "image-reflector-controller",
+        &[
+            ("IR-PROC-026", "CacheSecretsAndConfigMaps", "false"),
+            ("IR-PROC-027", "FluxStorage", "true"),
+        ],
+    ),
+    (
+        "image-automation-controller",
+        &[
+            ("IA-PROC-019", "GitForcePushBranch", "true"),
+            ("IA-PROC-020", "GitShallowClone", "true"),
+            ("IA-PROC-021", "GitAllBranchReferences", "true"),
+            ("IA-PROC-022", "GitSparseCheckout", "false"),
+            ("IA-PROC-023", "CacheSecretsAndConfigMaps", "false"),
+        ],
+    ),
+];
 
 /// All flags, as one controller has them.
 fn flag_table(name: &str) -> Vec<Flag> {
@@ -466,6 +541,8 @@ const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
+    // IR-PROC-028, IR-PROC-029
+    ("image-reflector-controller", "ObjectLevelWorkloadIdentity"),
     // IA-PROC-024
     ("image-automation-controller", "ObjectLevelWorkloadIdentity"),
 ];

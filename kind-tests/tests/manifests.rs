@@ -38,6 +38,12 @@ fn deployments_match_the_controllers() -> Result {
             10,
             &[("http-prom", 8080), ("healthz", 9440)],
         ),
+        // IR-PROC-034, IR-PROC-036
+        (
+            "image-reflector-controller",
+            10,
+            &[("http-prom", 8080), ("healthz", 9440)],
+        ),
         // NC-PROC-060
         (
             "notification-controller",
@@ -117,10 +123,24 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
     };
     for (row, group, resource, verbs) in [
         (
+            "IR-PROC-050",
+            "image.toolkit.fluxcd.io",
+            "imagerepositories/status",
+            &["patch"][..],
+        ),
+        (
+            "IR-PROC-050",
+            "image.toolkit.fluxcd.io",
+            "imagepolicies",
+            &["get", "list", "watch", "patch"],
+        ),
+        ("IR-PROC-050", "", "namespaces", &["get"]),
+        ("IR-PROC-050", "", "serviceaccounts/token", &["create"]),
+        (
             "NC-PROC-063",
             "notification.toolkit.fluxcd.io",
             "receivers/status",
-            &["patch"][..],
+            &["patch"],
         ),
         (
             "NC-PROC-063",

@@ -13,11 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
 
-const CONTROLLERS: [&str; 4] = [
+const CONTROLLERS: [&str; 5] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
     "image-automation-controller",
+    "image-reflector-controller",
 ];
 
 fn idle(name: &str, replicas: u32) -> String {

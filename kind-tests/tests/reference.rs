@@ -10,11 +10,12 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 4] = [
+const CONTROLLERS: [&str; 5] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
     "image-automation-controller",
+    "image-reflector-controller",
 ];
 
 /// Where proxies and traces are configured, in every controller.
@@ -25,6 +26,7 @@ const AWS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
     "image-automation-controller",
+    "image-reflector-controller",
 ];
 
 /// Whose objects have identities of Azure and Google Cloud.
@@ -32,6 +34,7 @@ const CLOUDS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-reflector-controller",
 ];
 
 /// Whose objects have identities of Azure: these, and those that log in to Git hosts.
@@ -39,6 +42,7 @@ const AZURE: &[&str] = &[
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "image-reflector-controller",
     "image-automation-controller",
 ];
 

@@ -7,8 +7,6 @@ mod helm;
 mod helm_chart;
 mod helm_repository;
 mod oci_repository;
-mod registry;
-mod registry_login;
 mod secrets;
 mod setup;
 mod signatures;

@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 /// The release of Flux that the controllers stand in for, as a label of all objects.
 const VERSION: &str = "v2.10.1";
 /// The controllers whose manifests are here.
-const CONTROLLERS: [&str; 4] = [
+const CONTROLLERS: [&str; 5] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
     "image-automation-controller",
+    "image-reflector-controller",
 ];
 /// The controllers that are not implemented yet, with their objects.
-const ABSENT: [&str; 3] = [
+const ABSENT: [&str; 2] = [
     "helm-controller",
-    "image-reflector-controller",
     "source-watcher",
 ];
 

@@ -257,6 +257,15 @@ impl Regex {
         Some(out)
     }
 
+    /// `FindStringSubmatchIndex` and `ExpandString`: the template with the groups of the first match in place of `$1` and
+    /// `${name}`. `None` without a match, and for a result of more than `limit` bytes.
+    pub fn expand_first(&self, text: &[u8], template: &[u8], limit: usize) -> Option<Vec<u8>> {
+        let groups = self.engine.captures(text)?;
+        let mut out = Vec::new();
+        self.expand(&mut out, template, &groups);
+        (out.len() <= limit).then_some(out)
+    }
+
     fn expand(&self, out: &mut Vec<u8>, template: &[u8], groups: &regex::bytes::Captures<'_>) {
         let mut rest = template;
         while let Some(at) = memchr::memchr(b'$', rest) {

@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Client, Resource, ResourceExt as _};
 use tokio::sync::OnceCell;
 
-use crate::Tokens;
 use crate::account::{self, Cloud};
 use crate::error::{CloudError, IdentityError};
 use crate::generic::Generic;
 use crate::provider::Provider;
+use crate::{Involved, Tokens};
 
 /// The cloud identities of a controller's objects. Clones share tokens, clients and what is known of the cluster.
 ///
@@ -42,6 +42,7 @@ pub struct Identity<'a, K> {
     pub(crate) cloud: CloudClient,
     account: Option<&'a str>,
     operation: Option<&'static str>,
+    involved: Involved,
 }
 
 /// What is asked of a provider.
@@ -109,7 +110,7 @@ impl Identities {
     ///
     /// # Errors
     /// The proxy cannot be used.
-    pub fn of<'a, K>(
+    pub fn of<'a, K: Resource<DynamicType = ()>>(
         &'a self,
         object: &'a K,
         account: Option<&'a str>,
@@ -123,6 +124,7 @@ impl Identities {
             cloud: self.cloud_client(proxy)?,
             account: names.find(|name| !name.is_empty()),
             operation: None,
+            involved: Involved::of(object),
         })
     }
 
@@ -148,6 +150,13 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
     #[must_use]
     pub fn counted_as(mut self, operation: &'static str) -> Self {
         self.operation = Some(operation);
+        self
+    }
+
+    /// Counts the tokens as of this object, for which the identity's own one is read (IR-POL-105).
+    #[must_use]
+    pub fn counted_for(mut self, involved: Involved) -> Self {
+        self.involved = involved;
         self
     }
 
@@ -265,10 +274,36 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
                     .map_err(IdentityError::ControllerToken),
             }
         };
-        let (tokens, object) = (&self.identities.tokens, self.object);
+        Ok((self.counted(key.clone(), fetch).await?, key))
+    }
+
+    /// A login, obtained by `fetch` unless it is cached, counted as of the process's operation.
+    pub(crate) async fn login_token<E, F>(
+        &self,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Token, E>
+    where
+        E: std::error::Error,
+        F: Future<Output = Result<Token, E>>,
+    {
+        let tokens = &self.identities.tokens;
+        tokens
+            .get_involving(tokens.operation(), &self.involved, key, fetch)
+            .await
+    }
+
+    /// The token of `key`, obtained by `fetch` unless it is cached, counted as of the identity's operation.
+    async fn counted<E, F>(&self, key: CacheKey, fetch: impl FnOnce() -> F) -> Result<Token, E>
+    where
+        E: std::error::Error,
+        F: Future<Output = Result<Token, E>>,
+    {
+        let tokens = &self.identities.tokens;
         let operation = self.operation.unwrap_or(tokens.operation());
-        let token = tokens.get_for(operation, object, key.clone(), fetch);
-        Ok((token.await?, key))
+        tokens
+            .get_involving(operation, &self.involved, key, fetch)
+            .await
     }
 
     /// Audiences, then identity: the first of upstream's errors counts.

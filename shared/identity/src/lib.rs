@@ -36,4 +36,4 @@ pub use error::{CloudError, IdentityError};
 pub use flags::TokenCacheFlags;
 pub use identities::{Identities, Identity};
 pub use provider::Provider;
-pub use tokens::{OPERATIONS, POST, Tokens};
+pub use tokens::{Involved, OPERATIONS, POST, Tokens};

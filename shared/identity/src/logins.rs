@@ -71,7 +71,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
             Ok::<_, CloudError>(login.to_token())
         };
         let key = derived(&key, "registry", &input);
-        let login = self.identities.tokens().get(self.object, key, fetch).await;
+        let login = self.login_token(key, fetch).await;
         let login = login.map_err(IdentityError::RegistryLogin)?;
         Ok(Some(
             RegistryLogin::of_token(&login).ok_or(CloudError::Cached)?,
@@ -154,7 +154,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
             Ok::<_, CloudError>(login.to_token())
         };
         let key = derived(&key, "git", input);
-        let login = self.identities.tokens().get(self.object, key, fetch).await;
+        let login = self.login_token(key, fetch).await;
         let login = login.map_err(IdentityError::GitLogin)?;
         Ok(GitLogin::of_token(&login).ok_or(CloudError::Cached)?)
     }

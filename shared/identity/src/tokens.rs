@@ -48,6 +48,25 @@ struct Families {
     evictions: IntCounter,
 }
 
+/// The object that the metrics name for a token (RT-MET-008).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Involved {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl Involved {
+    /// This object.
+    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            kind: K::kind(&()).into_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
+}
+
 impl Tokens {
     /// The cache that the flags configure, counted in `metrics`.
     ///
@@ -126,6 +145,22 @@ impl Tokens {
         E: std::error::Error,
         F: Future<Output = std::result::Result<Token, E>>,
     {
+        let involved = Involved::of(object);
+        self.get_involving(operation, &involved, key, fetch).await
+    }
+
+    /// As [`Tokens::get_for`], for an object that is not at hand itself.
+    pub(crate) async fn get_involving<E, F>(
+        &self,
+        operation: &'static str,
+        object: &Involved,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> std::result::Result<Token, E>
+    where
+        E: std::error::Error,
+        F: Future<Output = std::result::Result<Token, E>>,
+    {
         let got = self.cache.get(key, fetch).await;
         if let Some(families) = &self.families {
             let result = if got.is_ok() { "success" } else { "failure" };
@@ -135,9 +170,12 @@ impl Tokens {
             } else {
                 MISS
             };
-            let kind = K::kind(&());
-            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-            let labels = [event, &*kind, &*name, &*namespace, operation];
+            let Involved {
+                kind,
+                namespace,
+                name,
+            } = object;
+            let labels = [event, &**kind, &**name, &**namespace, operation];
             families.events.with_label_values(&labels).inc();
             families
                 .items

@@ -7,7 +7,7 @@ use flux_http::RequestError;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
-use kube::core::{NamespaceResourceScope, ObjectList, PartialObjectMeta};
+use kube::core::{ClusterResourceScope, NamespaceResourceScope, ObjectList, PartialObjectMeta};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -143,7 +143,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// The objects of a kind in one namespace. Names are checked before any request.
+/// The objects of a kind in one namespace, or of a kind without namespaces. Names are checked before any request.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "the client has none")]
 pub struct Objects<K> {
@@ -165,6 +165,18 @@ where
         Ok(Self {
             api: Api::namespaced(client, &namespace),
         })
+    }
+}
+
+impl<K> Objects<K>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>,
+{
+    /// The objects of a kind that has no namespaces.
+    pub fn of_cluster(client: Client) -> Self {
+        Self {
+            api: Api::all(client),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::manifest::{
     ACCEPTED, Descriptor, Image, MAX_MANIFEST, ManifestContent, PARSED, Referrer, media_types,
 };
 use crate::name::{Reference, Repository};
+use crate::tags::PageSizes;
 use crate::transport::{Session, method_name};
 
 /// The header with the digest of a manifest.
@@ -50,6 +51,8 @@ pub struct Options {
     pub pauses: Vec<Duration>,
     /// The memory for what is held: manifests and lists.
     pub claim: Arc<Claim>,
+    /// Which registries refuse large pages of tags; shared by the clients of a process.
+    pub page_sizes: PageSizes,
 }
 
 impl Default for Options {
@@ -61,6 +64,7 @@ impl Default for Options {
             user_agent: "flux/v2".to_owned(),
             pauses: vec![Duration::from_secs(1), Duration::from_secs(3)],
             claim: Arc::new(Claim::unlimited()),
+            page_sizes: PageSizes::default(),
         }
     }
 }
@@ -118,6 +122,10 @@ impl Client {
         &self.options.claim
     }
 
+    pub(crate) fn page_sizes(&self) -> &PageSizes {
+        &self.options.page_sizes
+    }
+
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
@@ -162,7 +170,12 @@ impl Client {
         }
     }
 
-    async fn head(&self, reference: &Reference) -> Result<Digest, Error> {
+    /// The digest that the registry names in its answer to a HEAD request for the manifest (IR-POL-103). Nothing else is
+    /// asked.
+    ///
+    /// # Errors
+    /// The registry cannot be reached, has no such manifest, or its answer lacks a header.
+    pub async fn head(&self, reference: &Reference) -> Result<Digest, Error> {
         let path = self.path("manifests", &reference.identifier());
         let accept = ACCEPTED.join(",");
         let response = self.request(&Method::HEAD, &path, Some(&accept)).await?;

@@ -57,3 +57,4 @@ pub use manifest::{
     media_types,
 };
 pub use name::{DOCKER_HUB, NameError, Reference, Repository};
+pub use tags::PageSizes;

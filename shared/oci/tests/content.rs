@@ -250,10 +250,13 @@ async fn tags_and_links_have_a_length() {
 }
 
 // SC-OCI-045: a link of a registry behind a proxy that ends TLS, with another scheme
+#[rstest]
+#[case("<https://{host}/v2/org/app/tags/list?last=a>; rel=next")]
+// FR-N-058: without the registry's port
+#[case("<https://127.0.0.1/v2/org/app/tags/list?last=a>; rel=next")]
 #[tokio::test]
-async fn links_are_followed_on_the_registry_only() {
+async fn links_are_followed_on_the_registry_only(#[case] link: &str) {
     let prefix = format!("/v2/{APP}/tags/list?n=");
-    let link = "<https://{host}/v2/org/app/tags/list?last=a>; rel=next";
     let registry = Registry::builder()
         .answer_with(
             1,
@@ -274,15 +277,47 @@ async fn links_are_followed_on_the_registry_only() {
     assert_eq!(client(&registry).tags().await.unwrap(), ["a", "b"]);
 }
 
+// FR-N-057
+#[rstest]
+#[case(413, 1, "?n=100")]
+#[case(400, 1, "?n=100")]
+#[case(400, 2, "")]
 #[tokio::test]
-async fn a_registry_with_a_smaller_page_is_asked_for_its_own() {
+async fn a_registry_with_a_smaller_page_is_asked_for_its_own(
+    #[case] status: u16,
+    #[case] times: usize,
+    #[case] query: &str,
+) {
     let prefix = format!("/v2/{APP}/tags/list");
     let registry = Registry::builder()
-        .answer(1, "GET", &prefix, 413, "")
+        .answer(times, "GET", &prefix, status, "")
         .start();
     registry.push(APP, "v1", &artifact("a"));
-    assert_eq!(client(&registry).tags().await.unwrap(), ["v1"]);
-    assert_eq!(registry.asked()[2], format!("GET {prefix}"));
+    let options = options();
+    let client = client_with(&registry, options.clone());
+    assert_eq!(client.tags().await.unwrap(), ["v1"]);
+    let expected = format!("GET {prefix}{query}");
+    assert_eq!(registry.asked()[1 + times], expected);
+
+    // What one client has found out, the others of its process know.
+    registry.clear_requests();
+    let another = client_with(&registry, options);
+    assert_eq!(another.tags().await.unwrap(), ["v1"]);
+    assert_eq!(registry.asked()[1..], [expected]);
+}
+
+// FR-N-057: a registry that refuses every page is reported by what it said first
+#[tokio::test]
+async fn a_registry_without_pages_is_reported_once() {
+    let registry = Registry::builder()
+        .answer(9, "GET", "/v2/org/app/tags/list", 400, "no 100%d of that")
+        .start();
+    let error = client(&registry).tags().await.unwrap_err();
+    assert_eq!(
+        text(&registry, &error),
+        "GET http://HOST/v2/org/app/tags/list?n=***: unexpected status code 400 Bad Request: no 100%d of that"
+    );
+    assert_eq!(registry.asked().len(), 4);
 }
 
 // SC-OCI-044

@@ -41,6 +41,10 @@ pub enum Action {
     ApplyPolicies,
     /// Committing the files and pushing the commit.
     CommitAndPush,
+    /// Reading the tags of an image.
+    Scan,
+    /// Selecting the latest tag of an image.
+    SelectImage,
 }
 
 impl Action {
@@ -65,6 +69,8 @@ impl Action {
             Self::ConfigureSource => "ConfigureSource",
             Self::ApplyPolicies => "ApplyPolicies",
             Self::CommitAndPush => "CommitAndPush",
+            Self::Scan => "Scan",
+            Self::SelectImage => "SelectImage",
         }
     }
 }

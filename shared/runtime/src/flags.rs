@@ -114,6 +114,7 @@ fn kind(arg: &clap::Arg) -> Option<&'static str> {
         ArgAction::Set if named(&[TypeId::of::<Duration>()]) => Some("duration"),
         ArgAction::Set if named(&[TypeId::of::<f32>()]) => Some("float32"),
         ArgAction::Set if named(&[TypeId::of::<u8>()]) => Some("uint8"),
+        ArgAction::Set if named(&[TypeId::of::<u16>()]) => Some("uint16"),
         ArgAction::Set if named(&[TypeId::of::<i64>()]) => Some("int64"),
         ArgAction::Set
             if named(&[

@@ -7,10 +7,10 @@ use flux_http::{BasicAuth, Proxy, RootCertificates, SecretData, SecretError, Tls
 use flux_identity::{Identities, Provider};
 use flux_oci::{Credentials, Keychain, KeychainError, NameError, Repository};
 use flux_references::secret_data;
+use flux_registry::LoginError;
 use k8s_openapi::api::core::v1::Secret;
 use tokio::time::timeout;
 
-use crate::registry_login::{self, LoginError};
 use crate::secrets::{self, SecretReadError, Secrets};
 
 /// The type of a Secret with a docker configuration, and its data key (SC-AUTH-043).
@@ -147,7 +147,7 @@ impl Access {
                 ..Credentials::default()
             });
         }
-        let provider = registry_login::provider(&spec.provider.clone().unwrap_or_default());
+        let provider = flux_registry::provider(&spec.provider.clone().unwrap_or_default());
         if provider == Provider::Generic {
             return Ok(Credentials::default());
         }
@@ -160,7 +160,7 @@ impl Access {
         let repository = repository.map_err(|error| failed(ProviderFault::Name(error)))?;
         let proxy = Proxy::Environment;
         let login =
-            registry_login::credentials(identities, object, None, provider, &repository, &proxy);
+            flux_registry::credentials(identities, object, None, provider, &repository, &proxy);
         match timeout(super::timeout(spec), Box::pin(login)).await {
             Ok(login) => login.map_err(|error| failed(ProviderFault::Login(error))),
             Err(_) => Err(failed(ProviderFault::Timeout)),

@@ -11,10 +11,10 @@ use flux_http::TlsSettings;
 use flux_oci::{
     BlobError, Client, Credentials, Descriptor, Digest, Manifest, Options, Repository, media_types,
 };
+use flux_registry::{RegistryFault, within};
 use flux_semver::{ConstraintError, Constraints, Version};
 
 use super::http::is_tls;
-use crate::registry::{RegistryFault, within};
 
 /// The scheme of the URL.
 pub(crate) const SCHEME: &str = "oci";
@@ -105,16 +105,6 @@ pub(crate) enum LayoutError {
     Index,
     #[error("the manifest is not valid JSON")]
     Json,
-}
-
-impl RegistryFault {
-    /// Whether the registry does not accept the credentials or has no trusted certificate (SC-HCHART-029).
-    pub(crate) fn is_authentication(&self) -> bool {
-        match self {
-            Self::Timeout | Self::Identity(_) => false,
-            Self::Registry(error) => is_authentication(error),
-        }
-    }
 }
 
 /// Whether a registry does not accept the credentials, or has no trusted certificate (SC-HCHART-029).

@@ -15,6 +15,7 @@ use flux_publish::{
     WriteError,
 };
 use flux_references::ReadError;
+use flux_registry::RegistryFault;
 use flux_runtime::conditions::{ConditionType, Conditions, Status};
 use flux_runtime::outcome::{Cause, Next, chain};
 use flux_runtime::{Failure, Pace, panics};
@@ -25,8 +26,7 @@ use crate::helm::access::AccessError;
 use crate::helm::fetch::FetchError;
 use crate::helm::http::{DownloadError, UrlError};
 use crate::helm::indexes;
-use crate::helm::oci::{PullError as OciPullError, VersionError};
-use crate::registry::RegistryFault;
+use crate::helm::oci::{PullError as OciPullError, VersionError, is_authentication};
 use crate::signatures::SignatureFault;
 
 /// Why a step failed.
@@ -362,16 +362,6 @@ impl From<StoreError> for StepError {
     }
 }
 
-impl RegistryFault {
-    /// The error of the registry, if it answered with one.
-    fn registry(&self) -> Option<&flux_oci::Error> {
-        match self {
-            Self::Timeout | Self::Identity(_) => None,
-            Self::Registry(error) => Some(error),
-        }
-    }
-}
-
 impl DownloadFault {
     fn registry(&self) -> Option<&RegistryFault> {
         match self {
@@ -385,7 +375,8 @@ impl DownloadFault {
             Self::Http(error) => error.is_authentication(),
             other => other
                 .registry()
-                .is_some_and(RegistryFault::is_authentication),
+                .and_then(RegistryFault::registry)
+                .is_some_and(is_authentication),
         }
     }
 }

@@ -5,20 +5,19 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use flux_artifact::{ExtractError, RulesError, StorageError};
-use flux_budget::Exhausted;
 use flux_http::BuildError;
-use flux_oci::{BlobError, DigestError, KeychainError, NameError};
+use flux_oci::{BlobError, DigestError, NameError};
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
     WriteError,
 };
+use flux_registry::{CredentialError, RegistryFault};
 use flux_runtime::outcome::Cause;
 use flux_runtime::{Failure, Pace, panics};
 use flux_semver::ConstraintError;
 
 use super::reason::OCIReason;
-use crate::registry::RegistryFault;
-use crate::secrets::{ReferredError, SecretReadError};
+use crate::secrets::ReferredError;
 use crate::signatures::SignatureFault;
 
 /// The URL of a spec without user information: it may be shown before anything has looked at it.
@@ -126,48 +125,6 @@ pub(super) enum StepError {
     Collect(#[from] RemoveError),
     #[error("a task of the reconcile ended early: {0}")]
     Task(String),
-}
-
-/// Why there are no credentials.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CredentialError {
-    #[error("failed to get secret '{secret}'")]
-    Secret {
-        secret: String,
-        #[source]
-        source: SecretReadError,
-    },
-    #[error(transparent)]
-    Account(AccountError),
-    #[error(transparent)]
-    Keychain(#[from] KeychainError),
-    #[error("the pull secrets have more than {0} bytes")]
-    TooLarge(usize),
-    #[error(transparent)]
-    Memory(#[from] Exhausted),
-    #[error("{}", flux_http::DEADLINE)]
-    Timeout,
-}
-
-/// Why the pull secrets of a ServiceAccount are unknown.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AccountError {
-    #[error("serviceaccount '{0}' not found")]
-    NotFound(String),
-    #[error("failed to get serviceaccount '{account}'")]
-    Read {
-        account: String,
-        #[source]
-        source: flux_objects::Error,
-    },
-    #[error("serviceaccount '{account}' has more than {limit} image pull secrets")]
-    TooMany { account: String, limit: usize },
-    #[error("failed to get image pull secret for serviceaccount '{account}'")]
-    Secret {
-        account: String,
-        #[source]
-        source: ReferredError,
-    },
 }
 
 /// Why there is no client.
@@ -294,10 +251,7 @@ impl StepError {
             | Self::FirstLayer(LayerError::Registry(fault)) => fault,
             _ => return None,
         };
-        match fault {
-            RegistryFault::Timeout | RegistryFault::Identity(_) => None,
-            RegistryFault::Registry(error) => Some(error),
-        }
+        fault.registry()
     }
 
     /// The same error with its pace of retries: after the interval if an earlier try cannot succeed, and not before the

@@ -10,13 +10,13 @@ use flux_api::source::{OCILayerOperation, OCIRepositorySpec};
 use flux_artifact::{ExtractOptions, Spooled, extract_spooled};
 use flux_budget::Claim;
 use flux_oci::{Blob, Client, Descriptor, Manifest};
+use flux_registry::{RegistryFault, within};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::failure::{LayerError, ShownUrl, StepError};
 use super::version::Version;
 use super::{layer_media_type, layer_operation};
-use crate::registry::{RegistryFault, within};
 
 /// The most bytes that a layer may unpack to, and the most entries: consumers of artifacts read no more.
 const MAX_UNPACKED: u64 = 4 << 30;

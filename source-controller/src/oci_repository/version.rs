@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use flux_api::source::OCIRepositorySpec;
 use flux_golang::regexp::Regex;
 use flux_oci::{Client, Digest, Reference, Repository};
+use flux_registry::{RegistryFault, within};
 use flux_semver::Constraints;
 
 use super::failure::{DigestFault, ShownUrl, StepError, TagError, UrlFault};
 use super::layer_media_type;
-use crate::registry::{RegistryFault, within};
 
 /// The prefix of the URL.
 const SCHEME: &str = "oci://";

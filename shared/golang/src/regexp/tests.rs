@@ -133,3 +133,34 @@ fn large_expressions_are_compiled_but_not_cached() {
     let (one, other) = (Regex::cached(b"x+").unwrap(), Regex::cached(b"x+").unwrap());
     assert!(std::sync::Arc::ptr_eq(&one, &other));
 }
+
+// IR-POL-087, IR-POL-088
+#[test]
+fn a_template_expands_to_the_groups_of_the_first_match() {
+    for (pattern, text, template, expected) in [
+        (
+            r"v(?P<minor>\d+)\.(\d+)",
+            "app-v1.2-v3.4",
+            "$minor",
+            Some("1"),
+        ),
+        (
+            r"v(?P<minor>\d+)\.(\d+)?",
+            "v1.",
+            "x${minor}y$2z",
+            Some("x1yz"),
+        ),
+        (r"(\d+)", "v12", "$1x", Some("")),
+        (r"(\d+)", "v12", "${1}x-$$-$", Some("12x-$-$")),
+        (r"^(\d+)$", "v12", "$1", None),
+        (r"(.*)", "12345678", "$1$1", None),
+    ] {
+        let regex = Regex::compile(pattern.as_bytes()).unwrap();
+        let found = regex.expand_first(text.as_bytes(), template.as_bytes(), 15);
+        assert_eq!(
+            found.as_deref(),
+            expected.map(str::as_bytes),
+            "{pattern} {template}"
+        );
+    }
+}

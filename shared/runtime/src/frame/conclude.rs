@@ -209,7 +209,7 @@ pub(super) fn tell<K: Kind>(run: &Run<K>, failure: &Failure) {
     );
 }
 
-/// Emits the event of a kind with [`Events::Transition`]: the first rule that applies (IR-REPO-100 to IR-REPO-103,
+/// Emits and logs the event of a kind with [`Events::Transition`]: the first rule that applies (IR-REPO-100 to IR-REPO-103,
 /// IA-STATUS-030 to IA-STATUS-033). `reason` is that of the run's end.
 fn tell_transition<K: Kind>(
     run: &Run<K>,
@@ -223,20 +223,25 @@ fn tell_transition<K: Kind>(
     let before = listed(run.object.status())
         .iter()
         .find(|condition| condition.type_ == READY && condition.status == Status::True);
-    let none = std::collections::BTreeMap::new();
     let message = ready.message.clone();
-    match before {
-        _ if ready.status != Status::True => run.record(Severity::Error, reason, message, &none),
-        None => run.record(Severity::Info, reason, news.unwrap_or(message), &none),
+    let (severity, reason, message) = match before {
+        _ if ready.status != Status::True => (Severity::Error, reason, message),
+        None => (Severity::Info, reason, news.unwrap_or(message)),
         Some(before) if news.is_some() || before.message != message => {
-            run.record(Severity::Info, SUCCEEDED, news.unwrap_or(message), &none);
+            (Severity::Info, SUCCEEDED, news.unwrap_or(message))
         }
-        Some(_) => {
-            if let Some(routine) = routine {
-                run.record(Severity::Trace, SUCCEEDED, routine, &none);
-            }
-        }
+        Some(_) => match routine {
+            Some(routine) => (Severity::Trace, SUCCEEDED, routine),
+            None => return,
+        },
+    };
+    // IR-REPO-104
+    match severity {
+        Severity::Error => tracing::error!(error = reason, "{message}"),
+        _ => tracing::info!("{message}"),
     }
+    let none = std::collections::BTreeMap::new();
+    run.record(severity, reason, message, &none);
 }
 
 /// A duration as zap writes it: seconds, without a fraction if that is zero.

@@ -2,13 +2,13 @@
 
 use flux_api::source::OCIProvider;
 use flux_http::{BasicAuth, Proxy};
-use flux_identity::{Identities, IdentityError, Provider};
+use flux_identity::{Identities, Identity, IdentityError, Provider};
 use flux_oci::{Credentials, Repository};
 use kube::Resource;
 
 /// Why there are no credentials for a registry.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoginError {
+pub enum LoginError {
     /// The proxy cannot be used.
     #[error(transparent)]
     Client(#[from] flux_http::BuildError),
@@ -18,7 +18,7 @@ pub(crate) enum LoginError {
 }
 
 /// The provider of a registry's login by its name in a spec; `generic` otherwise.
-pub(crate) fn provider(name: &OCIProvider) -> Provider {
+pub fn provider(name: &OCIProvider) -> Provider {
     match name {
         OCIProvider::Aws => Provider::Aws,
         OCIProvider::Azure => Provider::Azure,
@@ -37,7 +37,7 @@ pub(crate) fn provider(name: &OCIProvider) -> Provider {
 ///
 /// # Errors
 /// [`LoginError`].
-pub(crate) async fn credentials<K: Resource<DynamicType = ()> + Sync>(
+pub async fn credentials<K: Resource<DynamicType = ()> + Sync>(
     identities: &Identities,
     object: &K,
     account: Option<&str>,
@@ -46,6 +46,18 @@ pub(crate) async fn credentials<K: Resource<DynamicType = ()> + Sync>(
     proxy: &Proxy,
 ) -> Result<Credentials, LoginError> {
     let identity = identities.of(object, account, proxy)?;
+    login(&identity, provider, repository).await
+}
+
+/// As [`credentials`], for an identity that the caller has made.
+///
+/// # Errors
+/// [`LoginError::Identity`].
+pub async fn login<K: Resource<DynamicType = ()> + Sync>(
+    identity: &Identity<'_, K>,
+    provider: Provider,
+    repository: &Repository,
+) -> Result<Credentials, LoginError> {
     let login = Box::pin(identity.registry_login(provider, repository.registry())).await;
     let Some(login) = login.map_err(|error| LoginError::Identity(Box::new(error)))? else {
         return Ok(Credentials::default());
