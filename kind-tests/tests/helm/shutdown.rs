@@ -1,4 +1,4 @@
-//! Actions that are interrupted, and the newest record.
+//! Actions that are interrupted or cannot start, and the newest record.
 
 use flux_errors::chain;
 use flux_helm::Status;
@@ -40,6 +40,49 @@ async fn an_interrupted_installation_is_marked_as_failed() -> Result {
         description == "Release \"web\" failed: context canceled",
         "{description}"
     );
+    Ok(())
+}
+
+// HE-ENG-023
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chart_that_cannot_be_rendered_leaves_no_record() -> Result {
+    let broken = "a: {{ fail \"no\" }}\n";
+    let ours = Bench::new("helm-broken", &files(&[("templates/t.yaml", broken)])).await?;
+    let failed = ours.try_install("{}", |_| {}).await;
+    ensure!(failed.is_err(), "it was rendered");
+    let history = ours.releaser().records().history("web").await?;
+    ensure!(history.is_empty(), "there is a record");
+    Ok(())
+}
+
+// HE-ACT-018
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_kind_in_the_record_blocks_upgrades() -> Result {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n";
+    let ours = Bench::new("helm-removed", &files(&[("templates/map.yaml", map)])).await?;
+    let mut release = ours.install("{}").await?;
+    release.manifest.push_str("---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata: {name: p}\n");
+    let releaser = ours.releaser();
+    releaser.records().update(&release).await?;
+    let performed = ours.try_upgrade("{}", flux_helm::action::UpgradeOptions::default()).await?;
+    let error = performed.result.err().map(|error| chain(&error)).unwrap_or_default();
+    ensure!(
+        error.starts_with("unable to build kubernetes objects from current release manifest: "),
+        "{error}"
+    );
+    let history = releaser.records().history("web").await?;
+    ensure!(history.len() == 1, "a revision was stored");
+    Ok(())
+}
+
+// HE-HOOK-014
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_policies_of_hooks_are_harmless() -> Result {
+    let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map, annotations: {helm.sh/hook: pre-install, helm.sh/hook-output-log-policy: 'hook-succeeded,hook-failed'}}\n";
+    let ours = Bench::new("helm-output", &files(&[("templates/map.yaml", hook)])).await?;
+    let release = ours.install("{}").await?;
+    ensure!(release.hooks[0].output_log_policies.len() == 2, "{:?}", release.hooks[0]);
+    ensure!(release.status() == Status::Deployed, "{}", release.status());
     Ok(())
 }
 
