@@ -209,8 +209,8 @@ fn references_are_merged_in_order_and_inline_values_last() {
         ("tag: a", vec![at("tag", "x", "b")], r#"{"tag":"a"}"#),
         (
             "image: {tag: a}",
-            vec![map("y", "image: {name: n}"), at("image.tag", "x", "b")],
-            r#"{"image":{"name":"n","tag":"a"}}"#,
+            vec![map("y", "image: {name: web}"), at("image.tag", "x", "b")],
+            r#"{"image":{"name":"web","tag":"a"}}"#,
         ),
         (
             "image: {tag: a}",
