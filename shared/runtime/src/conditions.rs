@@ -147,6 +147,28 @@ impl Conditions {
         self.write(kind.0, status, reason.as_str(), message);
     }
 
+    /// Turns one condition of the kind into another, which keeps its transition time (HC-ACT-048).
+    pub fn replace(
+        &mut self,
+        from: ConditionType,
+        to: ConditionType,
+        status: Status,
+        reason: impl Reason,
+        message: impl Into<String>,
+    ) {
+        let Some(since) = self.get(from).map(|old| old.last_transition_time) else {
+            return;
+        };
+        self.clear(from.0);
+        self.clear(to.0);
+        self.set(to, status, reason, message);
+        for condition in &mut self.list {
+            if condition.type_ == to.0 {
+                condition.last_transition_time = since;
+            }
+        }
+    }
+
     /// Removes a condition of the kind.
     pub fn remove(&mut self, kind: ConditionType) {
         self.clear(kind.0);
