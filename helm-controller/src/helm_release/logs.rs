@@ -71,15 +71,14 @@ impl std::fmt::Display for Line {
 }
 
 impl HelmLog for Logs {
-    fn line(&self, level: LogLevel, message: &str, attributes: &[(&str, String)]) {
+    fn line(&self, level: LogLevel, message: &str, attributes: &[(&str, Value)]) {
         let prefix = match level {
-            LogLevel::Error => "error: ",
             LogLevel::Warn => "warning: ",
-            LogLevel::Info | LogLevel::Debug => "",
+            LogLevel::Debug => "",
         };
         let attributes: Map<String, Value> = attributes
             .iter()
-            .map(|(key, value)| ((*key).to_owned(), Value::String(value.clone())))
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
             .collect();
         let attributes = Value::Object(attributes);
         tracing::debug!(kv = attributes.to_string(), "{prefix}{message}");

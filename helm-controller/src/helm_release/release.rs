@@ -6,7 +6,7 @@ use std::time::Duration;
 use flux_api::helm::HelmRelease;
 use flux_api::meta::GoDuration;
 use flux_helm::is_config_of;
-use flux_release::drift::{Detected, DriftOptions, detect};
+use flux_release::drift::{Detected, Difference, DriftOptions, Kind, detect};
 use flux_release::{RecordsError, VerifyError};
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::Again;
@@ -253,11 +253,28 @@ fn announce(found: &Found, decision: &Decision, drift: Option<&Detected>) {
     }
     if found.state == State::Drifted {
         for difference in drift.iter().flat_map(|drift| &drift.differences) {
-            difference.log();
+            log_difference(difference);
         }
     }
     if let Some(forced) = decision.forced {
         tracing::info!("{forced}");
+    }
+}
+
+/// Logs what differs of one object; values of Secrets are masked (HC-DRIFT-015).
+fn log_difference(difference: &Difference) {
+    let object = difference.object().to_string();
+    match difference.kind {
+        Kind::Removed => {
+            let kv = serde_json::json!({"resource": object}).to_string();
+            tracing::debug!(kv, "resource deleted");
+        }
+        Kind::Changed { .. } => {
+            let patch = difference.patch_for_log();
+            let kv = serde_json::json!({"resource": object, "patch": patch}).to_string();
+            tracing::debug!(kv, "resource modified");
+        }
+        _ => {}
     }
 }
 

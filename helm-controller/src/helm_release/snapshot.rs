@@ -122,10 +122,10 @@ pub(super) fn record(
     let Some(newest) = revisions.next() else {
         return;
     };
-    history.insert(0, snapshot(algorithm, newest, Some(action), oci_digest));
+    history.insert(0, snapshot(algorithm, newest, action, oci_digest));
     for older in revisions {
         // Upstream leaves the action of an updated snapshot empty.
-        if update(history, older, algorithm, None) {
+        if update(history, older, algorithm, "") {
             return;
         }
     }
@@ -137,7 +137,7 @@ pub(super) fn update(
     history: &mut [ReleaseSnapshot],
     stored: &Release,
     algorithm: DigestAlgorithm,
-    action: Option<&str>,
+    action: &str,
 ) -> bool {
     let place = history.iter_mut().find(|snapshot| is_of(snapshot, stored));
     let Some(place) = place else {
@@ -160,7 +160,8 @@ pub(super) fn update_in_place(
     let place = history.iter().find(|snapshot| is_of(snapshot, stored));
     let action = place.and_then(|snapshot| snapshot.action.clone());
     let action = action.as_ref().map(flux_api::helm::ReleaseAction::as_str);
-    update(history, stored, algorithm, action);
+    let action = action.unwrap_or_default().to_owned();
+    update(history, stored, algorithm, &action);
 }
 
 /// Records one stored state of a rollback: the first write of its revision makes a new snapshot, without action and without
@@ -170,8 +171,8 @@ pub(super) fn record_rollback(
     stored: &Release,
     algorithm: DigestAlgorithm,
 ) {
-    if !update(history, stored, algorithm, Some("rollback")) {
-        history.insert(0, snapshot(algorithm, stored, None, ""));
+    if !update(history, stored, algorithm, "rollback") {
+        history.insert(0, snapshot(algorithm, stored, "", ""));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use flux_api::helm::{CRDsPolicy, HelmRelease};
 use flux_api::meta::GoDuration;
 use flux_helm::action::{Action, ApplyMethod, Draft, InstallOptions, UpgradeOptions};
-use flux_helm::{ParsedChart, Release, RenderError, Rendered, reuse_values};
+use flux_helm::{ParsedChart, Release, RenderError, Rendered, TypeMismatch, reuse_values};
 use flux_release::{BeginError, CrdPolicy, DefinitionsError, Options, Releaser, now};
 use flux_runtime::Run;
 use flux_runtime::conditions::Status;
@@ -35,7 +35,7 @@ pub(super) enum NotStarted {
     #[error("failed to apply CustomResourceDefinitions")]
     Definitions(#[source] DefinitionsError),
     #[error("failed to apply CustomResourceDefinitions: failed to process chart dependencies")]
-    Dependencies(#[source] RenderError),
+    Dependencies(#[source] TypeMismatch),
     #[error(transparent)]
     Begin(#[from] BeginError),
     #[error(transparent)]
@@ -212,7 +212,16 @@ async fn definitions(
     let crds = crds.map_err(NotStarted::Dependencies)?;
     let origin = (&*pass.key.namespace, &*pass.key.name);
     let applied = releaser.apply_definitions(&crds, policy, method, origin).await;
-    applied.map(drop).map_err(NotStarted::Definitions)
+    let applied = applied.map_err(NotStarted::Definitions)?;
+    if !applied.ignored.is_empty() {
+        // HC-CRD-004
+        let kv = serde_json::json!({"nonCRDs": applied.ignored}).to_string();
+        tracing::info!(
+            kv,
+            "warning: ignoring non-CRD resources found in the chart's crds/ directory; the crds/ directory is reserved for CustomResourceDefinition objects only, please move these resources to templates/ in the chart. if the chart is public, please open an issue in the upstream repository to have this fixed"
+        );
+    }
+    Ok(())
 }
 
 /// Lists the objects of a record in the status (HC-EVT-018).

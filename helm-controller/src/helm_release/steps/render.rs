@@ -26,17 +26,20 @@ pub(super) async fn render(
     let spec = &object.spec;
     let cluster = &pass.target.cluster;
     let capabilities = flux_release::capabilities(cluster).await;
+    let (capabilities, warnings) = capabilities.map_err(NotStarted::Capabilities)?;
+    for warning in warnings {
+        tracing::debug!("warning: {warning}");
+    }
     let post_renderers = PostRenderers::new(
         &spec.post_renderers,
         spec.common_metadata.as_ref(),
-        &pass.key.namespace,
-        &pass.key.name,
+        (&pass.key.namespace, &pass.key.name),
         Allowance::of(pass.tools.budget.claim()),
     );
     let options = RenderOptions {
         revision,
         is_upgrade,
-        capabilities: capabilities.map_err(NotStarted::Capabilities)?,
+        capabilities,
         skip_schema_validation,
         environment: Arc::new(System {
             resolves: policy.allow_dns,

@@ -79,7 +79,7 @@ impl Uninstalling<'_> {
         let done = perform(self.tools, run, &releaser, begun).await;
         let algorithm = self.tools.policy.digests;
         for record in &done.stored {
-            snapshot::update(&mut run.status.history, record, algorithm, Some(action));
+            snapshot::update(&mut run.status.history, record, algorithm, action);
         }
         if let Err(error) = &done.result {
             return Ended::Ran(Err(self.failed(error)));

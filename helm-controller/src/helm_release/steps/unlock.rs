@@ -39,7 +39,7 @@ async fn unlock_newest(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<()
     let algorithm = pass.tools.policy.digests;
     let known = run.status.history.iter().find(|known| is_of(known, &record));
     let digest = known.and_then(|known| known.oci_digest.clone());
-    let current = snapshot(algorithm, &record, None, &digest.unwrap_or_default());
+    let current = snapshot(algorithm, &record, "", &digest.unwrap_or_default());
     let (name, chart) = (full_name(&current), versioned_chart(&current));
     let description = format!("Release unlocked from stale '{pending}' state");
     record.set_status(ReleaseStatus::Failed, description);
