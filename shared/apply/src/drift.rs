@@ -17,8 +17,8 @@ pub fn has_drifted(live: &Object, dry_run: &Object) -> bool {
     differs(Metadata::Labels) || differs(Metadata::Annotations) || content(live) != content(dry_run)
 }
 
-/// The fields that are compared besides labels and annotations.
-pub(crate) fn content(object: &Object) -> Map<String, Value> {
+/// The fields that are compared besides labels and annotations (KC-SSA-020, KC-SSA-021).
+pub fn content(object: &Object) -> Map<String, Value> {
     let kept = object
         .fields()
         .iter()

@@ -152,6 +152,17 @@ impl Display for ApplyError {
     }
 }
 
+/// Upstream's text for a dry run of applying `id` that failed (KC-SSA-031, HC-DRIFT-011).
+pub fn dry_run_failure(id: &ObjectId, error: &RequestError) -> String {
+    struct Text<'t>(&'t ObjectId, &'t RequestError);
+    impl Display for Text<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            dry_run(f, self.0, self.1)
+        }
+    }
+    Text(id, error).to_string()
+}
+
 fn dry_run(f: &mut Formatter<'_>, id: &ObjectId, error: &RequestError) -> fmt::Result {
     if error.is_not_found() {
         let what = if id.namespace.is_empty() {

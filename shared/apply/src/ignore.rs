@@ -88,6 +88,19 @@ impl IgnoreRules {
         has_drifted(&live, &dry_run)
     }
 
+    /// Whether a rule ignores the whole object, by an empty path (HC-DRIFT-008).
+    pub fn exclude(&self, object: &Object) -> bool {
+        let mut paths = self.paths_for(object).into_iter();
+        paths.any(Pointer::is_whole)
+    }
+
+    /// Removes from `part`, a state of `object`, the fields that are ignored for it.
+    pub fn remove_ignored(&self, object: &Object, part: &mut Object) {
+        for path in self.paths_for(object) {
+            path.remove(part.fields_mut());
+        }
+    }
+
     /// How to write the ignored fields that differ (KC-SSA-041).
     pub fn resolve(&self, live: &Object, dry_run: &Object, owner: &str) -> Vec<Resolution> {
         if !live.exists() {
@@ -197,6 +210,11 @@ impl Pointer {
                 .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
                 .collect(),
         )
+    }
+
+    /// Whether the text was empty, which points to the whole document.
+    fn is_whole(&self) -> bool {
+        matches!(self.0.as_slice(), [only] if only.is_empty())
     }
 
     fn get<'o>(&self, fields: &'o Map<String, Value>) -> Option<&'o Value> {

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`].
+//! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`], [`json_diff`].
 //! [`apply_in_stages`], [`delete_all`] and [`wait_for_termination`] send requests, through [`flux_cluster`]. With a
 //! [`Memory`] a run without changes costs one request per kind.
 //!
@@ -34,6 +34,7 @@ pub mod drift;
 mod error;
 pub mod ignore;
 pub mod inventory;
+pub mod json_diff;
 mod memory;
 pub mod normalise;
 pub mod order;
@@ -44,7 +45,7 @@ mod sops;
 
 pub use apply::{Options, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
-pub use error::{ApplyError, Failed, Previous, StepError};
+pub use error::{ApplyError, Failed, Previous, StepError, dry_run_failure};
 pub use memory::Memory;
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,

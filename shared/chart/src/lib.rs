@@ -1,4 +1,4 @@
-//! Helm charts as files, compatible with Helm 4.2: archives and folders, Chart.yaml and its lock, values files and single
+//! Helm charts as files, compatible with Helm 4.3: archives and folders, Chart.yaml and its lock, values files and single
 //! values set by path (ledger rows HE-LOAD, HE-VAL, HE-YAML).
 //!
 //! ```
@@ -43,15 +43,15 @@ pub use dependencies::{
 };
 pub use flux_yaml::Map as Values;
 pub use load::{
-    LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH, MetadataError,
-    SourceLoadError, unpacked_size,
+    LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_SUBCHART_DEPTH, MetadataError, SourceLoadError,
+    unpacked_size,
 };
 pub use package::PackageError;
 pub use time::Time;
 pub use values::{
-    MAX_INDEX, MAX_NESTING, MergedValues, SetError, SourceValues, ValueError, ValueOptions,
-    ValuesFileError, documents, load_values, merge_maps, merge_source_values, set, set_file,
-    set_json, set_literal, set_string,
+    MAX_INDEX, MAX_INDEXES, MAX_NESTING, MAX_NEW_ITEMS, MergedValues, SetError, SharedMap,
+    SourceValues, ValueError, ValueOptions, ValuesFileError, documents, load_values, merge_maps,
+    merge_source_values, set, set_file, set_json, set_literal, set_string,
 };
 pub use version::{BuildMetadataError, with_build_metadata};
 pub use yaml::YamlError;

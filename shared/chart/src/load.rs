@@ -11,13 +11,13 @@ mod source;
 pub use metadata::{MetadataError, unpacked_size};
 pub use source::SourceLoadError;
 
+use std::cell::Cell;
+
 use crate::Chart;
 use crate::yaml::YamlError;
 
-/// Maximum bytes of all files of an archive together (HE-LOAD-002).
+/// Maximum bytes of all files of an archive or folder together (HE-LOAD-002). A single file has no limit of its own.
 pub const MAX_CHART_BYTES: u64 = 100 * 1024 * 1024;
-/// Maximum bytes of one file (HE-LOAD-002).
-pub const MAX_FILE_BYTES: u64 = 5 * 1024 * 1024;
 /// Maximum number of entries of an archive. Helm has no such limit.
 pub const MAX_ENTRIES: usize = 100_000;
 /// Maximum depth of nested subcharts. Helm has no such limit.
@@ -38,14 +38,11 @@ pub enum LoadError {
     /// All files together are larger than [`MAX_CHART_BYTES`].
     #[error("decompressed chart is larger than the maximum size {MAX_CHART_BYTES}")]
     ChartTooLarge,
-    /// One file of an archive is larger than [`MAX_FILE_BYTES`].
+    /// All files of a folder up to this one are larger than [`MAX_CHART_BYTES`].
     #[error(
-        "decompressed chart file \"{0}\" is larger than the maximum file size {MAX_FILE_BYTES}"
+        "error reading {0}: chart exceeds maximum decompressed size of {MAX_CHART_BYTES} bytes"
     )]
-    FileTooLarge(String),
-    /// One file of a folder is larger than [`MAX_FILE_BYTES`].
-    #[error("chart file \"{0}\" is larger than the maximum file size {MAX_FILE_BYTES}")]
-    FolderFileTooLarge(String),
+    FolderTooLarge(String),
     /// One file of a folder is larger than its caller allows (SC-HCHART-092).
     #[error("cannot load file {name} as file size ({size}) exceeds limit ({limit})")]
     FileBeyondLimit {
@@ -131,9 +128,13 @@ impl Chart {
         tree: &flux_tree::Tree,
         folder: &flux_tree::TreePath,
     ) -> Result<Self, LoadError> {
-        let too_large = |name: &str, size: u64| {
-            let name = || name.rsplit('/').next().unwrap_or_default().to_owned();
-            (size > MAX_FILE_BYTES).then(|| LoadError::FolderFileTooLarge(name()))
+        let left = Cell::new(MAX_CHART_BYTES);
+        let too_large = |name: &str, size: u64| match left.get().checked_sub(size) {
+            Some(rest) => {
+                left.set(rest);
+                None
+            }
+            None => Some(LoadError::FolderTooLarge(name.to_owned())),
         };
         files::chart(folder::files(tree, folder, &too_large)?, 0)
     }

@@ -213,7 +213,21 @@ impl Discovery {
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        self.document(path, "application/json").await
+    }
+
+    /// A document of the server that is not about objects, such as `/version`, in one of the media types of `accept`.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the document is not the JSON that is expected.
+    pub async fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &str,
+    ) -> Result<T, RequestError> {
         let request = http::Request::get(path)
+            .header(http::header::ACCEPT, accept)
             .body(Vec::new())
             .map_err(|error| RequestError::local(error.to_string()))?;
         exchange_json(&self.client, request, &About::default()).await

@@ -43,7 +43,7 @@ use flux_yaml::Map;
 pub use history::History;
 pub use install::{Install, InstallOptions};
 pub use method::{ApplyMethod, ApplyMethodChoice, ApplySettings};
-pub use name::{MAX_NAME_BYTES, NameError, check_name};
+pub use name::{MAX_NAME_BYTES, NameError, check_name, shorten_name};
 pub use objects::{DecodeError, Documents, Identity, Object, ObjectError, Scope, objects};
 pub use ownership::{
     MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy, target_objects,

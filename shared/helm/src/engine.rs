@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod data;
+mod durations;
 mod errors;
 mod files;
 mod functions;

@@ -1,4 +1,4 @@
-//! Helm charts as a library: loading, values, rendering, hooks and the release record, compatible with Helm 4.2.
+//! Helm charts as a library: loading, values, rendering, hooks and the release record, compatible with Helm 4.3.
 //!
 //! ```
 //! use flux_helm::{Chart, File, RenderOptions, render};
@@ -61,9 +61,9 @@ pub use engine::{
 };
 pub use flux_chart::{
     ApiVersionError, Chart, Crd, Dependency, File, LoadError, Lock, MAX_CHART_BYTES, MAX_ENTRIES,
-    MAX_FILE_BYTES, MAX_INDEX, MAX_NESTING, MAX_SUBCHART_DEPTH, Maintainer, Metadata,
-    NotInstallable, SetError, Time, ValueError, ValueOptions, Values, YamlError, load_values,
-    merge_maps, set, set_file, set_json, set_literal, set_string,
+    MAX_INDEX, MAX_NESTING, MAX_SUBCHART_DEPTH, Maintainer, Metadata, NotInstallable, SetError,
+    Time, ValueError, ValueOptions, Values, YamlError, documents, load_values, merge_maps, set,
+    set_file, set_json, set_literal, set_string,
 };
 pub use flux_jsonschema::{Fetched, Remotes};
 pub use hook::{Hook, HookEvent, HookExecution, HookPhase, executing};
@@ -76,9 +76,12 @@ pub use post_render::{
 };
 pub use release::{
     DigestAlgorithm, Info, InvalidDigest, MAX_RECORD_BYTES, RecordError, Release, ReleaseChart,
-    SECRET_TYPE, SYSTEM_LABELS, Status, config_digest, decode, encode, is_snapshot_of,
-    secret_labels, secret_name, snapshot_digest, to_go_json,
+    SECRET_TYPE, SYSTEM_LABELS, Status, config_digest, decode, encode, is_config_of,
+    is_snapshot_of, secret_labels, secret_name, snapshot_digest, to_go_json,
 };
 pub use rendered::Rendered;
 pub use schema::SchemaError;
-pub use values::{TypeMismatch, reuse_values};
+pub use values::{
+    ComposedValues, DEFAULT_VALUES_KEY, SourceData, TypeMismatch, ValuesReason,
+    ValuesReferenceError, ValuesSource, compose_values, reuse_values,
+};

@@ -7,7 +7,9 @@ mod secret;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-pub use digest::{DigestAlgorithm, InvalidDigest, config_digest, is_snapshot_of, snapshot_digest};
+pub use digest::{
+    DigestAlgorithm, InvalidDigest, config_digest, is_config_of, is_snapshot_of, snapshot_digest,
+};
 use flux_chart::{Lock, Metadata};
 use flux_yaml::{Map, Value};
 pub use json::to_go_json;
@@ -94,6 +96,9 @@ pub struct Info {
     /// The status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// The revision that was rolled back to; zero for any other release (HE-REL-018).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rollback_revision: i64,
     /// The rendered NOTES.txt.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub notes: String,

@@ -25,6 +25,7 @@
 //! | find out which remote files a build needs, and provide them | [`Build::Needs`], [`Remotes`] |
 //! | build as Flux does: its settings, and the root kustomization with its `spec` applied | [`Options::flux`], [`flux::prepare`] |
 //! | substitute variables after the build | [`substitute`] |
+//! | set labels and annotations on a stream of objects | [`set_metadata`] |
 //! | read the objects, or write them as YAML | [`Resources`], [`Resource`] |
 //!
 //! `cargo run --example build -- FOLDER` builds a folder on disk, `--example bench` benchmarks builds against
@@ -66,6 +67,7 @@ mod id;
 mod json_patch;
 mod loader;
 mod merge;
+mod metadata;
 mod meter;
 mod node;
 mod options;
@@ -89,6 +91,7 @@ mod transformer_config;
 
 pub use build::{build, build_within};
 pub use error::{Error, Limited};
+pub use metadata::{CommonMetadata, set_metadata};
 pub use meter::Allowance;
 pub use options::{Limits, LoadRestriction, Options, Order};
 pub use output::{Build, Output, Resource, Resources, Warning, memory_of};

@@ -2,7 +2,7 @@
 
 use flux_cluster::{ObjectId, RequestError};
 use flux_helm::action::Object;
-use flux_yaml::Value;
+use flux_yaml::{Value, sigs};
 use serde_json::{Number, Value as Json};
 
 /// How deep lists and mappings may be nested: the limit of `serde_json`.
@@ -16,6 +16,13 @@ pub(crate) fn request_of(object: &Object) -> Result<flux_cluster::Object, Reques
     json_of(&object.value, MAX_DEPTH)
         .and_then(flux_cluster::Object::new)
         .ok_or_else(|| RequestError::local("the object cannot be written as JSON"))
+}
+
+/// A YAML document in the form of requests, with its integers. The error's text quotes nothing of the document, which may
+/// be a Secret.
+pub(crate) fn json_of_document(document: &[u8]) -> Result<Json, String> {
+    let value = sigs::from_str(document).map_err(|error| error.without_text().to_string())?;
+    json_of(&value, MAX_DEPTH).ok_or_else(|| "a document cannot be written as JSON".to_owned())
 }
 
 fn json_of(value: &Value, levels: usize) -> Option<Json> {
@@ -75,7 +82,7 @@ pub(crate) fn value_of(live: &flux_cluster::Object) -> Value {
     value
 }
 
-fn engine_value(json: &Json) -> Value {
+pub(crate) fn engine_value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(truth) => Value::Bool(*truth),

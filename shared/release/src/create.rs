@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules, is_current};
+use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Object};
 use futures::stream::{self, StreamExt as _};
+use serde_json::json;
 
 use crate::PARALLEL;
 use crate::convert::{named, request_of};
 use crate::error::StepError;
 use crate::kinds::Kinds;
+use crate::log::Lines;
 
 /// How often a request is attempted whose failure may be transient.
 pub(crate) const TRIES: u32 = 5;
@@ -18,11 +21,32 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// How objects are created.
 #[derive(Clone, Copy)]
-pub(crate) struct Creation {
+pub(crate) struct Creation<'l> {
     pub(crate) method: ApplyMethod,
     pub(crate) force: bool,
     /// The rules by which an object is ready; a ready object need not be waited for.
     pub(crate) rules: Rules,
+    pub(crate) log: Lines<'l>,
+}
+
+impl Creation<'_> {
+    /// Logs how objects are created.
+    pub(crate) fn announce(self) {
+        match self.method {
+            ApplyMethod::ServerSide => self.log.debug(
+                "using server-side apply for resource creation",
+                &[
+                    ("forceConflicts", json!(self.force)),
+                    ("dryRun", json!(false)),
+                    ("fieldValidationDirective", json!("Strict")),
+                ],
+            ),
+            ApplyMethod::ClientSide => {
+                let message = "using client-side apply for resource creation";
+                self.log.debug(message, &[]);
+            }
+        }
+    }
 }
 
 /// The object's id if the response already shows it ready.
@@ -38,8 +62,11 @@ pub(crate) async fn create_all(
     cluster: &Cluster,
     kinds: &Kinds,
     objects: &[Object],
-    how: Creation,
+    how: Creation<'_>,
 ) -> Result<Vec<ObjectId>, StepError> {
+    let count = [("resources", json!(objects.len()))];
+    how.log.debug("creating resource(s)", &count);
+    how.announce();
     if objects.is_empty() {
         return Err(StepError::NothingToCreate);
     }
@@ -70,14 +97,22 @@ pub(crate) async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
     object: &Object,
-    how: Creation,
+    how: Creation<'_>,
 ) -> Result<Settled, StepError> {
     let resource = kinds.resource(object)?;
     let made = match how.method {
         ApplyMethod::ServerSide => {
             let apply = || server_side(cluster, resource, object, how.force);
             let made = retried(is_quota_conflict, apply).await;
-            made.map_err(|error| refused(object, error))
+            let made = made.map_err(|error| refused(object, error));
+            match &made {
+                Ok(_) => how.log.applied("Created resource via patch", object, None),
+                Err(error) => {
+                    let message = "Error creating resource via patch";
+                    how.log.applied(message, object, Some(&chain(error)));
+                }
+            }
+            made
         }
         ApplyMethod::ClientSide => {
             let request = request_of(object)?;

@@ -10,48 +10,91 @@ use crate::convert::{id_of, value_of};
 use crate::create::retried;
 use crate::error::StepError;
 use crate::kinds::Kinds;
+use crate::log::{Lines, LogLevel};
 
 /// The result of deleting objects.
 #[derive(Default)]
 pub(crate) struct Deleted<'o> {
     /// Objects whose deletion is delayed by finalizers or dependents.
     pub(crate) deleting: Vec<&'o Object>,
-    /// Objects that the release does not own.
-    pub(crate) foreign: Vec<&'o Object>,
     /// The errors of the remaining objects.
     pub(crate) errors: Vec<StepError>,
 }
 
-enum End {
-    Gone,
-    Deleting,
-    Foreign,
+/// The objects of a release by whose they are (HE-ACT-041).
+#[derive(Default)]
+pub(crate) struct Owned<'o> {
+    /// Those of the release, each with its uid.
+    pub(crate) own: Vec<(&'o Object, String)>,
+    /// Those that are not the release's.
+    pub(crate) foreign: Vec<&'o Object>,
+    /// Those that could not be read, each with the reason.
+    pub(crate) unknown: Vec<(&'o Object, RequestError)>,
 }
 
-/// Deletes objects, consecutive ones of one kind concurrently, the next kind after all of them (HE-ACT-034). With an
-/// owner, only objects that it owns are deleted (HE-ACT-038).
-pub(crate) async fn delete_all<'o>(
+/// Objects that are deleted whoever owns them.
+pub(crate) fn unchecked(objects: &[Object]) -> Vec<(&Object, String)> {
+    let objects = objects.iter();
+    objects.map(|object| (object, String::new())).collect()
+}
+
+/// Reads all objects, and finds out which of them are the release's. Objects that do not exist are left out.
+///
+/// # Errors
+/// A kind is unknown.
+pub(crate) async fn owned<'o>(
     cluster: &Cluster,
     kinds: &Kinds,
     objects: &'o [Object],
-    owner: Option<Owner<'_>>,
+    owner: Owner<'_>,
+) -> Result<Owned<'o>, StepError> {
+    let mut owned = Owned::default();
+    let mut reads = Vec::with_capacity(objects.len());
+    for object in objects {
+        let resource = kinds.resource(object)?;
+        reads.push(async move {
+            let id = id_of(object);
+            (object, cluster.get_metadata(resource, &id).await)
+        });
+    }
+    let mut reads = stream::iter(reads).buffered(PARALLEL);
+    while let Some((object, read)) = reads.next().await {
+        match read {
+            Ok(live) if owner.check(object, &value_of(&live)).is_ok() => {
+                owned.own.push((object, live.uid().to_owned()));
+            }
+            Ok(_) => owned.foreign.push(object),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => owned.unknown.push((object, error)),
+        }
+    }
+    drop(reads);
+    Ok(owned)
+}
+
+/// Deletes objects, consecutive ones of one kind concurrently, the next kind after all of them (HE-ACT-034). An object
+/// with a uid is deleted only if it still has the same one.
+pub(crate) async fn delete_all<'o>(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    objects: &[(&'o Object, String)],
     policy: &PropagationPolicy,
+    log: Lines<'_>,
 ) -> Deleted<'o> {
     let mut deleted = Deleted::default();
     if objects.is_empty() {
         deleted.errors.push(StepError::NothingToDelete);
     }
-    for row in objects.chunk_by(|left, right| left.kind == right.kind) {
+    for row in objects.chunk_by(|(left, _), (right, _)| left.kind == right.kind) {
         let deletions: Vec<_> = row
             .iter()
-            .map(|object| delete(cluster, kinds, object, owner, policy))
+            .map(|(object, uid)| delete(cluster, kinds, object, uid, policy, log))
             .collect();
         let ends: Vec<_> = stream::iter(deletions).buffered(PARALLEL).collect().await;
-        for (object, end) in row.iter().zip(ends) {
+        for ((object, _), end) in row.iter().zip(ends) {
             match end {
-                Ok(End::Gone) => {}
-                Ok(End::Deleting) => deleted.deleting.push(object),
-                Ok(End::Foreign) => deleted.foreign.push(object),
+                Ok(true) => {}
+                Ok(false) => deleted.deleting.push(object),
                 Err(error) => deleted.errors.push(error),
             }
         }
@@ -59,31 +102,18 @@ pub(crate) async fn delete_all<'o>(
     deleted
 }
 
+/// Deletes an object. Returns whether it is gone.
 async fn delete(
     cluster: &Cluster,
     kinds: &Kinds,
     object: &Object,
-    owner: Option<Owner<'_>>,
+    uid: &str,
     policy: &PropagationPolicy,
-) -> Result<End, StepError> {
+    log: Lines<'_>,
+) -> Result<bool, StepError> {
     let (resource, id) = (kinds.resource(object)?, id_of(object));
-    let mut params = params(policy);
-    if let Some(owner) = owner {
-        let live = match cluster.get_metadata(resource, &id).await {
-            Ok(live) => live,
-            Err(error) if error.is_not_found() => return Ok(End::Gone),
-            Err(source) => {
-                let object = object.to_string();
-                return Err(StepError::Get { object, source });
-            }
-        };
-        if let Err(error) = owner.check(object, &value_of(&live)) {
-            let findings = error.findings.join("; ");
-            tracing::warn!(%object, findings, "skipping delete of resource not owned by this release");
-            return Ok(End::Foreign);
-        }
-        params = params.preconditions(same_as(&live));
-    }
+    log.about(LogLevel::Debug, "starting delete resource", object);
+    let params = params(policy).preconditions(same_as(uid));
     let request = || cluster.delete_with(resource, &id, &params);
     settle(retried(is_conflict, request).await)
 }
@@ -96,15 +126,15 @@ pub(crate) async fn delete_live(
     live: &flux_cluster::Object,
 ) -> Result<(), StepError> {
     let (resource, id) = (kinds.resource(object)?, id_of(object));
-    let params = params(&PropagationPolicy::Background).preconditions(same_as(live));
+    let params = params(&PropagationPolicy::Background).preconditions(same_as(live.uid()));
     let request = || cluster.delete_with(resource, &id, &params);
     settle(retried(is_conflict, request).await).map(drop)
 }
 
 /// Restricts a deletion to the object that was read, in case another one has replaced it since.
-fn same_as(live: &flux_cluster::Object) -> Preconditions {
+fn same_as(uid: &str) -> Preconditions {
     Preconditions {
-        uid: Some(live.uid().to_owned()).filter(|uid| !uid.is_empty()),
+        uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()),
         resource_version: None,
     }
 }
@@ -121,11 +151,10 @@ fn is_conflict(error: &RequestError) -> bool {
     error.reason == "Conflict"
 }
 
-/// An object that is gone counts as deleted (HE-KUBE-019).
-fn settle(done: Result<bool, RequestError>) -> Result<End, StepError> {
+/// Whether the object is gone; one that was not there counts as deleted (HE-KUBE-019).
+fn settle(done: Result<bool, RequestError>) -> Result<bool, StepError> {
     match done {
-        Ok(false) => Ok(End::Deleting),
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(End::Gone),
+        Err(error) if error.is_not_found() => Ok(true),
+        done => Ok(done?),
     }
 }

@@ -1,5 +1,6 @@
 //! The errors of releases. The texts, with sources joined by `: ` ([`flux_errors::chain`]), are Helm's.
 
+use flux_apply::ignore::IgnoreError;
 use flux_cluster::{RequestError, WaitError};
 use flux_errors::chain;
 use flux_helm::action::{ActionError, NotOwned, ObjectError};
@@ -249,6 +250,94 @@ pub enum LegacyError {
     HookPodFailed {
         /// The Pod's name.
         name: String,
+    },
+}
+
+/// Why the definitions of a chart were not applied (HC-CRD-010). The texts are upstream's.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionsError {
+    /// The policy is unknown.
+    #[error(
+        "invalid CRD upgrade policy '{0}', valid values are 'Skip', 'Create' or 'CreateReplace'"
+    )]
+    Policy(String),
+    /// A file is not a manifest.
+    #[error("failed to parse CustomResourceDefinitions from {file}")]
+    Parse {
+        /// The path of the file in its chart.
+        file: String,
+        /// The error.
+        source: Box<StepError>,
+    },
+    /// A definition was not created.
+    #[error("failed to create CustomResourceDefinition {name}")]
+    Create {
+        /// Its name.
+        name: String,
+        /// The error.
+        source: Box<StepError>,
+    },
+    /// Definitions were not replaced.
+    #[error("failed to update CustomResourceDefinition(s)")]
+    Update(#[source] Box<StepError>),
+    /// Definitions were not established in time.
+    #[error("failed to wait for CustomResourceDefinition(s)")]
+    Wait(#[source] Box<StepError>),
+}
+
+/// Why a record is not the one that a snapshot was taken from. The texts are upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The snapshot has no valid digest.
+    #[error("release digest verification error")]
+    Digest,
+    /// The record has another content: it was changed or replaced.
+    #[error("release not observed to be made for object")]
+    NotObserved,
+}
+
+/// Why the record of a snapshot cannot be used (HC-ACT-057).
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// There is no such record.
+    #[error("release disappeared from storage")]
+    Disappeared,
+    /// The record is another one.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The record cannot be read.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+/// What kept objects from being compared with the cluster (HC-DRIFT-011). The texts are upstream's.
+#[derive(Debug, thiserror::Error)]
+pub enum DriftError {
+    /// The manifest in the record is not YAML.
+    #[error("failed to read objects from release manifest: {0}")]
+    Manifest(String),
+    /// An ignore rule is invalid.
+    #[error(transparent)]
+    Ignore(#[from] IgnoreError),
+    /// It is unknown whether objects of a kind belong to a namespace.
+    #[error("failed to determine if {kind} is namespace scoped")]
+    Scope {
+        /// The kind.
+        kind: String,
+        /// Why it is unknown.
+        source: RequestError,
+    },
+    /// The fields of other managers were not taken over.
+    #[error("failed to clean-up disallowed field managers")]
+    TakeOver(#[source] RequestError),
+    /// An object cannot be read.
+    #[error(transparent)]
+    Request(RequestError),
+    /// The dry run of applying an object failed.
+    #[error("{text}")]
+    DryRun {
+        /// Upstream's text, with the object.
+        text: String,
     },
 }
 

@@ -8,7 +8,7 @@ use flux_helm::action::{HookStep, Object};
 use kube::api::PropagationPolicy;
 
 use crate::create::{Creation, create_all};
-use crate::delete::delete_all;
+use crate::delete::{delete_all, unchecked};
 use crate::error::StepError;
 use crate::run::Run;
 
@@ -34,6 +34,7 @@ impl Run<'_> {
                     method: self.hook_method,
                     force: false,
                     rules: Rules::Hook,
+                    log: self.log(),
                 };
                 let made = create_all(self.cluster(), &self.kinds, &built, how).await;
                 made.map(drop)
@@ -62,7 +63,15 @@ impl Run<'_> {
     /// HE-HOOK-006
     async fn delete_hook(&self, objects: &[Object]) -> Result<(), StepError> {
         let background = PropagationPolicy::Background;
-        let deleted = delete_all(self.cluster(), &self.kinds, objects, None, &background).await;
+        let objects = unchecked(objects);
+        let deleted = delete_all(
+            self.cluster(),
+            &self.kinds,
+            &objects,
+            &background,
+            self.log(),
+        );
+        let deleted = deleted.await;
         StepError::of_several(deleted.errors, "; ")?;
         let deleting: Vec<Object> = deleted.deleting.into_iter().cloned().collect();
         self.waiting(self.hook_strategy).gone(&deleting).await

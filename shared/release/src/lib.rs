@@ -33,33 +33,52 @@
 //! | hooks (HE-HOOK-006..010) | `hook` |
 //! | waiting (HE-KUBE-021, HC-WAIT) | `waiting`, `legacy` |
 //! | `lookup` in templates (HE-ENG-014, HE-ENG-015) | [`render`] |
+//! | post-renderers (HC-POST) | [`post_render`] |
+//! | drift (HC-DRIFT) | [`drift`] |
+//! | snapshots in a HelmRelease's status (HC-ACT-076..088) | [`snapshot`] |
 //!
-//! The caller renders charts, applies the CRDs in a chart's `crds` folder, detects drift, and writes the status of a
-//! HelmRelease.
+//! | definitions in a chart's `crds` folder (HC-CRD) | [`Releaser::apply_definitions`] |
+//! | `.Capabilities` (HE-OBJ-008..010) | [`capabilities()`] |
+//!
+//! The caller renders charts, and writes the status of a HelmRelease.
 
 mod adopt;
+mod capabilities;
 mod convert;
 mod create;
+mod definitions;
 mod delete;
+pub mod drift;
 mod error;
 mod hook;
 mod kinds;
 mod legacy;
+mod log;
 mod lookup;
+pub mod post_render;
 mod records;
 mod releaser;
 mod run;
 mod schemas;
+pub mod snapshot;
 mod update;
+mod values;
 mod waiting;
 
-pub use error::{BeginError, LegacyError, PerformError, RecordsError, StepError};
+pub use capabilities::capabilities;
+pub use definitions::{AppliedDefinitions, CrdPolicy};
+pub use error::{
+    BeginError, DefinitionsError, DriftError, LegacyError, PerformError, RecordsError,
+    SnapshotError, StepError, VerifyError,
+};
+pub use log::{HelmLog, LogLevel, NoLog};
 pub use lookup::{ClusterLookup, MAX_LOOKUP_BYTES, render};
-pub use records::{MAX_HISTORY_BYTES, Records};
+pub use records::{MAX_HISTORY_BYTES, Newest, Records};
 pub use releaser::{Options, Performed, Propagation, Releaser, now};
 pub use schemas::{
     ALLOW_PRIVATE, MAX_CHART_DOCUMENTS, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_BYTES, SchemaDocuments,
 };
+pub use values::values_of;
 
 /// The field manager of every write (HE-KUBE-001).
 pub const FIELD_MANAGER: &str = "helm-controller";

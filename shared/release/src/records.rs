@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use flux_cluster::{Cluster, RequestError};
+use flux_api::helm::ReleaseSnapshot;
+use flux_cluster::{Cluster, RequestError, Resource};
 use flux_errors::chain;
 use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
 use flux_objects::Objects;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Client;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
-use crate::error::RecordsError;
+use crate::error::{RecordsError, VerifyError};
+use crate::snapshot::verify_record;
 
 /// The size limit in bytes of the encoded records of one release together.
 pub const MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
@@ -25,18 +26,25 @@ const KEY: &str = "release";
 /// The records of all releases in a storage namespace (HC-REL-001..006).
 #[derive(Clone)]
 pub struct Records {
-    client: Client,
+    cluster: Cluster,
     namespace: String,
-    field_manager: String,
+}
+
+/// The newest record of a release, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The revision.
+    pub revision: i64,
+    /// The resource version of its Secret: the record is unchanged as long as this is.
+    pub resource_version: String,
 }
 
 impl Records {
     /// The records in a namespace, read and written with the cluster's identity (HC-REL-013).
     pub fn new(cluster: &Cluster, namespace: &str) -> Self {
         Self {
-            client: cluster.client().clone(),
+            cluster: cluster.clone(),
             namespace: namespace.to_owned(),
-            field_manager: cluster.field_manager().to_owned(),
         }
     }
 
@@ -79,6 +87,58 @@ impl Records {
         }
         records.sort_by_key(|record| record.revision);
         Ok(records)
+    }
+
+    /// The newest record of a release by the names of the Secrets, from their metadata only. `None` without any, and for a
+    /// name that no release can have.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn newest(&self, release: &str) -> Result<Option<Newest>, RecordsError> {
+        if flux_helm::action::check_name(release).is_err() {
+            return Ok(None);
+        }
+        let selector = format!("name={release},owner=helm");
+        let (cluster, secrets) = (&self.cluster, secrets());
+        let found = cluster.list_metadata(&secrets, Some(&self.namespace), &selector);
+        let found = found.await.map_err(RecordsError::Query)?;
+        let prefix = secret_name(release, 0);
+        let prefix = prefix.trim_end_matches('0');
+        let found = found.iter().filter_map(|secret| {
+            let revision = secret.name().strip_prefix(prefix)?.parse().ok()?;
+            Some(Newest {
+                revision,
+                resource_version: secret.resource_version().to_owned(),
+            })
+        });
+        Ok(found.max_by_key(|newest| newest.revision))
+    }
+
+    /// The newest record of a release. Only this one is read, unless it cannot be decoded or its Secret has the name of
+    /// another revision: then it is the newest of all that can (HC-REL-006).
+    ///
+    /// # Errors
+    /// The server's, or the records exceed [`MAX_HISTORY_BYTES`].
+    pub async fn last(&self, release: &str) -> Result<Option<Release>, RecordsError> {
+        let Some(newest) = self.newest(release).await? else {
+            return Ok(self.history(release).await?.pop());
+        };
+        match self.get(release, newest.revision).await {
+            Ok(Some(record)) if record.revision == newest.revision => Ok(Some(record)),
+            Ok(_) | Err(RecordsError::Decode { .. }) => Ok(self.history(release).await?.pop()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The record that a snapshot was taken from (HC-ACT-057).
+    ///
+    /// # Errors
+    /// There is no such record, it is another one, or it cannot be read.
+    pub async fn verified(&self, snapshot: &ReleaseSnapshot) -> Result<Release, VerifyError> {
+        let record = self.get(&snapshot.name, snapshot.version.into()).await?;
+        let record = record.ok_or(VerifyError::Disappeared)?;
+        verify_record(snapshot, &record)?;
+        Ok(record)
     }
 
     /// The record of a revision, if there is one.
@@ -143,14 +203,28 @@ impl Records {
     }
 
     fn secrets(&self) -> Result<Objects<Secret>, flux_objects::Error> {
-        Ok(Objects::in_namespace(self.client.clone(), &self.namespace)?)
+        Ok(Objects::in_namespace(
+            self.cluster.client().clone(),
+            &self.namespace,
+        )?)
     }
 
     fn params(&self) -> PostParams {
         PostParams {
             dry_run: false,
-            field_manager: Some(self.field_manager.clone()),
+            field_manager: Some(self.cluster.field_manager().to_owned()),
         }
+    }
+}
+
+/// The kind of the Secrets; it needs no discovery.
+fn secrets() -> Resource {
+    Resource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "Secret".to_owned(),
+        plural: "secrets".to_owned(),
+        namespaced: true,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Starts actions, and performs them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use flux_cluster::{Cluster, RequestError};
+use flux_cluster::{Cluster, CustomRules, RequestError};
 use flux_helm::action::{
     Action, Failed, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test,
     TestOptions, Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
@@ -11,6 +12,7 @@ use flux_helm::{Release, Time};
 use kube::api::PropagationPolicy;
 
 use crate::error::{BeginError, PerformError, RecordsError, StepError};
+use crate::log::{HelmLog, NoLog};
 use crate::records::Records;
 use crate::run::Run;
 
@@ -51,6 +53,11 @@ pub struct Options {
     pub force: bool,
     /// The propagation policy for the objects of an uninstalled release.
     pub propagation: Propagation,
+    /// Expressions that precede the rules of the watcher for the kinds that they are for, not those of the other
+    /// strategies (HC-WAIT-011, HC-WAIT-013).
+    pub checks: CustomRules,
+    /// Takes what Helm logs (HC-EVT-011).
+    pub log: Arc<dyn HelmLog>,
 }
 
 /// Five minutes; waits for all objects including Jobs; without force.
@@ -63,6 +70,8 @@ impl Default for Options {
             take_ownership: false,
             force: false,
             propagation: Propagation::Background,
+            checks: CustomRules::default(),
+            log: Arc::new(NoLog),
         }
     }
 }
@@ -178,25 +187,56 @@ impl Releaser {
     /// Dropping the future leaves the last written record pending, as a crash does (HE-REL-017).
     pub async fn perform(
         &self,
-        mut action: Action,
+        action: Action,
         stored: &mut (dyn FnMut(&Release) + Send),
         stopped: impl Future<Output = ()> + Send,
     ) -> Performed {
+        let never = std::future::pending();
+        self.perform_until(action, stored, stopped, never).await
+    }
+
+    /// As [`Releaser::perform`]. When `shutdown` resolves, an installation or upgrade whose record is stored ends at once,
+    /// whichever step it is at, and its record is marked as failed with `context canceled` (HC-ACT-074). Other actions
+    /// are not interrupted.
+    pub async fn perform_until(
+        &self,
+        mut action: Action,
+        stored: &mut (dyn FnMut(&Release) + Send),
+        stopped: impl Future<Output = ()> + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Performed {
         let mut run = Run::new(self, &action);
         let (mut outcome, mut steps) = (Ok(()), Vec::new());
-        tokio::pin!(stopped);
+        let (mut is_stored, mut is_interrupted) = (false, !action.is_interruptible());
+        tokio::pin!(stopped, shutdown);
         let result = loop {
-            match action.next(now(), outcome) {
+            let may_interrupt = is_stored && !is_interrupted;
+            let step = match action.next(now(), outcome) {
                 Step::Done(result) => break result.map_err(ToString::to_string),
-                step => {
-                    let done = Box::pin(run.step(step, stored, stopped.as_mut())).await;
-                    outcome = done.map_err(|error| {
+                step => step,
+            };
+            let stores = matches!(step, Step::CreateRecord(_));
+            let done = Box::pin(run.step(step, stored, stopped.as_mut()));
+            let done = tokio::select! {
+                biased;
+                () = shutdown.as_mut(), if may_interrupt => None,
+                done = done => Some(done),
+            };
+            outcome = match done {
+                None => {
+                    is_interrupted = true;
+                    action.interrupt(now(), &Failed::new("context canceled"));
+                    Ok(())
+                }
+                Some(done) => {
+                    is_stored |= stores && done.is_ok();
+                    done.map_err(|error| {
                         let failed = Failed::of(&error);
                         steps.push(error);
                         failed
-                    });
+                    })
                 }
-            }
+            };
         };
         let result = result.map_err(|message| {
             if steps.iter().any(StepError::is_cancelled) {

@@ -13,9 +13,10 @@ use kube::api::PropagationPolicy;
 use crate::adopt::adopted;
 use crate::convert::id_of;
 use crate::create::{Creation, create_all};
-use crate::delete::delete_all;
+use crate::delete::{Owned, delete_all, owned, unchecked};
 use crate::error::StepError;
 use crate::kinds::Kinds;
+use crate::log::{Lines, LogLevel};
 use crate::releaser::{Options, Releaser};
 use crate::update::{Change, Done};
 use crate::waiting::Waiting;
@@ -73,10 +74,15 @@ impl<'r> Run<'r> {
         self.releaser.options()
     }
 
+    pub(crate) fn log(&self) -> Lines<'r> {
+        Lines(&*self.releaser.options().log)
+    }
+
     pub(crate) fn waiting(&self, strategy: WaitStrategy) -> Waiting<'_> {
         Waiting {
             cluster: self.releaser.cluster(),
             kinds: &self.kinds,
+            checks: &self.releaser.options().checks,
             strategy,
             timeout: self.options().timeout,
         }
@@ -182,6 +188,7 @@ impl<'r> Run<'r> {
             method,
             force: false,
             rules: self.rules(),
+            log: self.log(),
         };
         let made = create_all(self.cluster(), &self.kinds, &built, how).await;
         made.map(drop)
@@ -209,6 +216,7 @@ impl<'r> Run<'r> {
                 method: plain.method,
                 force: plain.force_conflicts,
                 rules: self.rules(),
+                log: self.log(),
             };
             let cluster = self.releaser.cluster();
             let settled = create_all(cluster, &self.kinds, &self.target, how).await?;
@@ -236,6 +244,7 @@ impl<'r> Run<'r> {
             settings,
             replace: self.releaser.options().force,
             rules: self.rules(),
+            log: Lines(&*self.releaser.options().log),
         };
         change
             .update(&self.base, &self.target, &adopted, &mut self.done)
@@ -247,8 +256,9 @@ impl<'r> Run<'r> {
             return Ok(());
         }
         let background = PropagationPolicy::Background;
-        let objects = &self.done.created;
-        let deleted = delete_all(self.cluster(), &self.kinds, objects, None, &background).await;
+        let objects = unchecked(&self.done.created);
+        let (cluster, kinds) = (self.cluster(), &self.kinds);
+        let deleted = delete_all(cluster, kinds, &objects, &background, self.log()).await;
         StepError::of_several(deleted.errors, ", ")
     }
 
@@ -264,32 +274,59 @@ impl<'r> Run<'r> {
         if built.is_empty() {
             return Ok(());
         }
+        let owned = owned(cluster, &self.kinds, &built, Owner::of(record)).await?;
+        self.info.push_str(&not_deleted(&self.info, &owned));
+        self.log_left(&owned);
+        if owned.own.is_empty() {
+            return Ok(());
+        }
         let policy = self.options().propagation.into();
-        let owner = Some(Owner::of(record));
-        let deleted = delete_all(self.cluster(), &self.kinds, &built, owner, &policy).await;
+        let deleted = delete_all(cluster, &self.kinds, &owned.own, &policy, self.log()).await;
         StepError::of_several(deleted.errors, "; ")?;
-        let deleting = deleted.deleting.into_iter().cloned().collect();
-        self.info.push_str(&not_deleted(&deleted.foreign));
-        self.deleting = deleting;
+        self.deleting = deleted.deleting.into_iter().cloned().collect();
         Ok(())
+    }
+
+    /// Logs which objects are left on the cluster (HE-ACT-041).
+    fn log_left(&self, owned: &Owned<'_>) {
+        for object in &owned.foreign {
+            let message = "skipping delete of resource not owned by this release";
+            tracing::warn!(%object, "{message}");
+            self.log().about(LogLevel::Warn, message, object);
+        }
+        for (object, error) in &owned.unknown {
+            let message = "skipping delete of resource because ownership could not be verified";
+            tracing::warn!(%object, %error, "{message}");
+            self.log().about(LogLevel::Warn, message, object);
+        }
     }
 }
 
-/// The text of newer versions of Helm about objects that the release does not own (HE-ACT-038).
-fn not_deleted(foreign: &[&Object]) -> String {
-    if foreign.is_empty() {
-        return String::new();
+/// Helm's text about objects that were left on the cluster: the release does not own them, or it is unknown whether it
+/// does (HE-ACT-041, HE-ACT-042). `kept` is the text before.
+fn not_deleted(kept: &str, owned: &Owned<'_>) -> String {
+    let mut text = String::new();
+    let begin = |text: &mut String, count: usize, why: &str| {
+        if !(kept.is_empty() && text.is_empty()) {
+            text.push('\n');
+        }
+        text.push_str(&format!(
+            "{count} resource(s) were not deleted because {why}:\n"
+        ));
+    };
+    if !owned.foreign.is_empty() {
+        let why = "they are not owned by this release";
+        begin(&mut text, owned.foreign.len(), why);
+        for object in &owned.foreign {
+            text.push_str(&format!("[{}] {}\n", object.kind, object.name));
+        }
     }
-    let count = foreign.len();
-    let mut text = format!(
-        "{count} resource(s) were not deleted because they are not owned by this release:\n"
-    );
-    for object in foreign {
-        text.push('[');
-        text.push_str(&object.kind);
-        text.push_str("] ");
-        text.push_str(&object.name);
-        text.push('\n');
+    if !owned.unknown.is_empty() {
+        let why = "their ownership could not be verified";
+        begin(&mut text, owned.unknown.len(), why);
+        for (object, error) in &owned.unknown {
+            text.push_str(&format!("[{}] {}: {error}\n", object.kind, object.name));
+        }
     }
     text
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use flux_cluster::managers::{Cleanup, FieldManager, Operation};
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules};
+use flux_errors::chain;
 use flux_helm::action::{
     ApplyMethod, ApplySettings, Identity, Object, Owner, ResourcePolicy, Update, plan,
 };
 use flux_helm::patch::create_patch;
+use serde_json::json;
 
 use crate::convert::{id_of, named, request_of, value_of};
 use crate::create::{Creation, Settled, create, refused, server_side, settled};
 use crate::delete::delete_live;
 use crate::error::StepError;
 use crate::kinds::Kinds;
+use crate::log::{Lines, LogLevel};
 
 /// How a release's objects are created and updated.
 pub(crate) struct Change<'r> {
@@ -25,6 +28,7 @@ pub(crate) struct Change<'r> {
     pub(crate) replace: bool,
     /// The rules by which an object is ready; a ready object need not be waited for.
     pub(crate) rules: Rules,
+    pub(crate) log: Lines<'r>,
 }
 
 /// The changes made so far.
@@ -46,6 +50,7 @@ impl Change<'_> {
         adopted: &[Identity<'_>],
         done: &mut Done,
     ) -> Result<(), StepError> {
+        self.announce(target.len());
         let plan = plan(base, target, adopted);
         let mut errors = Vec::new();
         for update in &plan.updates {
@@ -71,6 +76,48 @@ impl Change<'_> {
         StepError::of_several(errors, " && ")
     }
 
+    /// Logs how objects are updated.
+    fn announce(&self, count: usize) {
+        self.creation().announce();
+        let strict = ("fieldValidationDirective", json!("Strict"));
+        let settings = &self.settings;
+        match settings.method {
+            ApplyMethod::ServerSide => self.log.debug(
+                "using server-side apply for resource update",
+                &[
+                    ("forceConflicts", json!(settings.force_conflicts)),
+                    ("dryRun", json!(false)),
+                    strict,
+                    (
+                        "upgradeClientSideFieldManager",
+                        json!(settings.migrate_managers),
+                    ),
+                ],
+            ),
+            ApplyMethod::ClientSide if self.replace => self
+                .log
+                .debug("using resource replace update strategy", &[strict]),
+            ApplyMethod::ClientSide => self.log.debug(
+                "using client-side apply for resource update",
+                &[(
+                    "threeWayMergeForUnstructured",
+                    json!(settings.three_way_for_custom),
+                )],
+            ),
+        }
+        let message = "checking resources for changes";
+        self.log.debug(message, &[("resources", json!(count))]);
+    }
+
+    fn creation(&self) -> Creation<'_> {
+        Creation {
+            method: self.settings.method,
+            force: self.settings.force_conflicts,
+            rules: self.rules,
+            log: self.log,
+        }
+    }
+
     /// The object on the cluster: only its metadata if the server computes the change, the whole object otherwise.
     async fn live(&self, object: &Object) -> Result<flux_cluster::Object, RequestError> {
         let resource = (self.kinds.resource(object))
@@ -82,13 +129,11 @@ impl Change<'_> {
     }
 
     async fn create(&self, object: &Object) -> Result<Settled, StepError> {
-        let how = Creation {
-            method: self.settings.method,
-            force: self.settings.force_conflicts,
-            rules: self.rules,
-        };
-        let made = create(self.cluster, self.kinds, object, how).await;
-        made.map_err(|error| StepError::Create(Box::new(error)))
+        let made = create(self.cluster, self.kinds, object, self.creation()).await;
+        let made = made.map_err(|error| StepError::Create(Box::new(error)))?;
+        self.log
+            .about(LogLevel::Debug, "created a new resource", object);
+        Ok(made)
     }
 
     async fn change(
@@ -105,7 +150,15 @@ impl Change<'_> {
                 }
                 let force = self.settings.force_conflicts;
                 let applied = server_side(self.cluster, resource, object, force).await;
-                applied.map_err(|error| refused(object, error))
+                let applied = applied.map_err(|error| refused(object, error));
+                match &applied {
+                    Ok(_) => self.log.applied("Patched resource", object, None),
+                    Err(error) => {
+                        let message = "Error patching resource";
+                        self.log.applied(message, object, Some(&chain(error)));
+                    }
+                }
+                applied
             }
             ApplyMethod::ClientSide if self.replace => {
                 let replaced = self.replace(resource, object, live).await;
@@ -203,16 +256,21 @@ impl Change<'_> {
     /// owned by another release by now (HE-KUBE-016, HE-KUBE-017, HE-ACT-038).
     async fn prune(&self, object: &Object) -> Result<(), StepError> {
         let resource = self.kinds.resource(object)?;
+        self.log.about(LogLevel::Debug, "deleting resource", object);
         let live = match self.cluster.get_metadata(resource, &id_of(object)).await {
             Ok(live) => live,
             Err(error) => {
                 tracing::debug!(%object, %error, "unable to get object");
+                self.log
+                    .about(LogLevel::Debug, "unable to get object", object);
                 return Ok(());
             }
         };
         let value = value_of(&live);
         if ResourcePolicy::keeps(&value) {
             tracing::debug!(%object, "skipping delete due to annotation");
+            self.log
+                .about(LogLevel::Debug, "skipping delete due to annotation", object);
             return Ok(());
         }
         if self.owner.is_anothers(&value) {

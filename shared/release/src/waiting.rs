@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flux_cluster::{
-    Cluster, ObjectId, Rules, Target, WaitOptions, wait_until_current, wait_until_gone,
+    Cluster, CustomRules, ObjectId, Rules, Target, WaitOptions, wait_until_current, wait_until_gone,
 };
 use flux_helm::action::{Object, WaitStrategy};
 
@@ -18,6 +18,8 @@ use crate::legacy;
 pub(crate) struct Waiting<'r> {
     pub(crate) cluster: &'r Cluster,
     pub(crate) kinds: &'r Kinds,
+    /// Expressions that precede the watcher's rules (HC-WAIT-011, HC-WAIT-013).
+    pub(crate) checks: &'r CustomRules,
     pub(crate) strategy: WaitStrategy,
     pub(crate) timeout: Duration,
 }
@@ -33,26 +35,55 @@ impl Waiting<'_> {
         let Self { cluster, kinds, .. } = self;
         match self.strategy {
             WaitStrategy::HookOnly => Ok(()),
-            WaitStrategy::Watcher => wait(cluster, objects, rules, true, self.timeout).await,
+            WaitStrategy::Watcher => self.wait(objects, rules, true).await,
             WaitStrategy::Legacy => {
                 legacy::ready(cluster, kinds, objects, for_jobs, self.timeout).await
             }
         }
     }
 
-    /// Waits until the Jobs and Pods of a hook have ended (HE-HOOK-010, HC-WAIT-009).
+    /// Waits until the Jobs and Pods of a hook have ended, and objects of kinds with expressions are current
+    /// (HE-HOOK-010, HC-WAIT-009).
     pub(crate) async fn hook(self, objects: &[Object]) -> Result<(), StepError> {
-        // Objects of other kinds are ready at once and need no request.
         let runs = |object: &&Object| matches!(object.kind.as_str(), "Job" | "Pod");
-        let running: Vec<&Object> = objects.iter().filter(runs).collect();
-        match self.strategy {
-            WaitStrategy::Legacy => {
-                legacy::hook(self.cluster, self.kinds, &running, self.timeout).await
-            }
-            WaitStrategy::Watcher | WaitStrategy::HookOnly => {
-                wait(self.cluster, &running, Rules::Hook, false, self.timeout).await
-            }
+        if self.strategy == WaitStrategy::Legacy {
+            let running: Vec<&Object> = objects.iter().filter(runs).collect();
+            return legacy::hook(self.cluster, self.kinds, &running, self.timeout).await;
         }
+        // Objects of other kinds are ready at once and need no request.
+        let has_rule = |object: &&Object| runs(object) || self.checks.apply_to(&id_of(object));
+        let waited_for: Vec<&Object> = objects.iter().filter(has_rule).collect();
+        self.wait(&waited_for, Rules::Hook, false).await
+    }
+
+    async fn wait(
+        self,
+        objects: &[&Object],
+        rules: Rules,
+        fail_fast: bool,
+    ) -> Result<(), StepError> {
+        let waited_for: Vec<&Object> = objects
+            .iter()
+            .copied()
+            .filter(|object| !is_paused(object) && !object.name.is_empty())
+            .collect();
+        let targets: Vec<Target> = waited_for
+            .iter()
+            .filter_map(|object| {
+                let (_, version) = group_and_version(&object.api_version)?;
+                Some(Target::of(&id_of(object), version))
+            })
+            .collect();
+        let options = WaitOptions {
+            timeout: self.timeout,
+            fail_fast,
+            jobs_with_ttl: jobs_with_ttl(&waited_for),
+            rules,
+            custom: self.checks.clone(),
+            ..WaitOptions::default()
+        };
+        let ready = wait_until_current(self.cluster, &targets, &options).await;
+        Ok(ready.map(drop)?)
     }
 
     /// Waits until all of these are gone, in order within one timeout (HE-ACT-034, HC-WAIT-010).
@@ -72,36 +103,6 @@ impl Waiting<'_> {
         }
         Ok(())
     }
-}
-
-async fn wait(
-    cluster: &Cluster,
-    objects: &[&Object],
-    rules: Rules,
-    fail_fast: bool,
-    timeout: Duration,
-) -> Result<(), StepError> {
-    let waited_for: Vec<&Object> = objects
-        .iter()
-        .copied()
-        .filter(|object| !is_paused(object) && !object.name.is_empty())
-        .collect();
-    let targets: Vec<Target> = waited_for
-        .iter()
-        .filter_map(|object| {
-            let (_, version) = group_and_version(&object.api_version)?;
-            Some(Target::of(&id_of(object), version))
-        })
-        .collect();
-    let options = WaitOptions {
-        timeout,
-        fail_fast,
-        jobs_with_ttl: jobs_with_ttl(&waited_for),
-        rules,
-        ..WaitOptions::default()
-    };
-    let ready = wait_until_current(cluster, &targets, &options).await;
-    Ok(ready.map(drop)?)
 }
 
 /// HC-WAIT-003

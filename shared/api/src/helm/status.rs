@@ -132,9 +132,10 @@ pub struct ReleaseSnapshot {
     pub oci_digest: Option<String>,
     /// Status of the release.
     pub status: String,
-    /// How the tests ended, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub test_hooks: BTreeMap<String, TestHookStatus>,
+    /// How the tests ended, by name. Absent if the release has not been tested; empty if it has no selected tests
+    /// (HC-ACT-086).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_hooks: Option<BTreeMap<String, TestHookStatus>>,
     /// Revision of the release.
     pub version: i32,
 }

@@ -9,7 +9,7 @@ use flux_golang::path;
 use jiff::Timestamp;
 use tar::{Archive, Entries, Entry, EntryType};
 
-use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, gunzip};
+use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, gunzip};
 use crate::{File, Time};
 
 /// Maximum bytes of the tar stream besides the files' content: headers, padding, names.
@@ -117,9 +117,6 @@ fn file<R: Read>(
     };
     if size > *left {
         return Err(LoadError::ChartTooLarge);
-    }
-    if size > MAX_FILE_BYTES {
-        return Err(LoadError::FileTooLarge(path));
     }
     let data = content(entry, size).map_err(LoadError::Tar)?;
     *left -= data.len() as u64;

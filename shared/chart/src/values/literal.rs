@@ -1,20 +1,18 @@
 //! The `--set-literal` grammar: a path as in `--set`, without escapes, and the rest of the text verbatim.
 
-use flux_yaml::{Map, Value};
+use flux_yaml::Value;
 
 use super::reader::{Reader, Run};
-use super::set::{
-    Next, SetError, checked, deeper, finish_map, index, nested_list, nested_map, put, put_at,
-    restore, take_list, take_map,
-};
+use super::set::{Depth, Next, SetError, checked, finish_map, index};
+use super::shared::{SharedList, SharedMap, SharedValue};
 
-pub(super) fn parse(into: &mut Map, argument: &str) -> Result<(), SetError> {
+pub(super) fn parse(into: &SharedMap, argument: &str) -> Result<(), SetError> {
     let mut reader = Reader::new(argument);
-    while key(&mut reader, into, 0)? == Next::More {}
+    while key(&mut reader, into, Depth::default())? == Next::More {}
     Ok(())
 }
 
-fn key(reader: &mut Reader<'_>, data: &mut Map, nesting: usize) -> Result<Next, SetError> {
+fn key(reader: &mut Reader<'_>, data: &SharedMap, depth: Depth) -> Result<Next, SetError> {
     let Run {
         text: key_text,
         stop,
@@ -23,22 +21,22 @@ fn key(reader: &mut Reader<'_>, data: &mut Map, nesting: usize) -> Result<Next, 
         None if key_text.is_empty() => Ok(Next::End),
         None => Err(SetError::NoValue(key_text)),
         Some('=') => {
-            put(data, key_text, rest(reader));
+            data.put(key_text, rest(reader));
             Ok(Next::More)
         }
         Some('.') => {
-            let nesting = deeper(nesting)?;
-            let mut inner = take_map(data.get_mut(&key_text))?;
-            let done = key(reader, &mut inner, nesting);
+            let depth = depth.dotted()?;
+            let inner = data.map(&key_text)?;
+            let done = key(reader, &inner, depth);
             finish_map(data, key_text, inner, done)
         }
         Some(_) => {
             let Some(index) = index(reader, false)? else {
                 return Ok(Next::End);
             };
-            let mut list = take_list(data.get_mut(&key_text))?;
-            let done = item(reader, &mut list, index, nesting);
-            put(data, key_text, Value::Seq(list));
+            let mut list = data.list(&key_text)?;
+            let done = item(reader, &mut list, index, depth.indexed()?);
+            data.put(key_text, SharedValue::List(list));
             done
         }
     }
@@ -46,9 +44,9 @@ fn key(reader: &mut Reader<'_>, data: &mut Map, nesting: usize) -> Result<Next, 
 
 fn item(
     reader: &mut Reader<'_>,
-    list: &mut Vec<Value>,
+    list: &mut SharedList,
     index_here: i64,
-    nesting: usize,
+    depth: Depth,
 ) -> Result<Next, SetError> {
     let at = checked(index_here)?;
     let Run { text, stop } = reader.until(&['[', '.', '='], false);
@@ -58,35 +56,39 @@ fn item(
     match stop {
         None => Ok(Next::End),
         Some('=') => {
-            put_at(list, at?, rest(reader));
+            list.put(at?, rest(reader));
             Ok(Next::More)
         }
         Some('[') => {
             let Some(inner_index) = index(reader, false)? else {
                 return Ok(Next::End);
             };
-            let mut inner = nested_list(list, index_here)?;
-            let next = item(reader, &mut inner, inner_index, nesting)?;
+            let mut inner = match &at {
+                Ok(at) => list.list(*at)?,
+                Err(_) => SharedList::default(),
+            };
+            let next = item(reader, &mut inner, inner_index, depth.indexed()?)?;
             if next == Next::More {
-                put_at(list, at?, Value::Seq(inner));
+                list.put(at?, SharedValue::List(inner));
             }
             Ok(next)
         }
         Some(_) => {
-            let mut inner = nested_map(list, index_here);
-            let done = key(reader, &mut inner, nesting);
-            if !matches!(done, Ok(Next::More)) {
-                restore(list, index_here, inner);
-                return done;
+            let inner = match &at {
+                Ok(at) => list.map(*at),
+                Err(_) => SharedMap::default(),
+            };
+            let done = key(reader, &inner, depth);
+            if matches!(done, Ok(Next::More)) {
+                list.put(at?, SharedValue::Map(inner));
             }
-            put_at(list, at?, Value::Map(inner));
             done
         }
     }
 }
 
-fn rest(reader: &mut Reader<'_>) -> Value {
+fn rest(reader: &mut Reader<'_>) -> SharedValue {
     let rest = reader.rest().to_owned();
     reader.skip_bytes(rest.len());
-    Value::String(rest)
+    SharedValue::Scalar(Value::String(rest))
 }

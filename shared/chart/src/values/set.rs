@@ -4,6 +4,7 @@ use flux_yaml::{Map, Value};
 
 use super::literal;
 use super::reader::{Reader, Run};
+use super::shared::{SharedList, SharedMap, SharedValue};
 use crate::text::quote;
 use crate::yaml;
 
@@ -11,6 +12,10 @@ use crate::yaml;
 pub const MAX_INDEX: i64 = 65_536;
 /// Maximum number of dots in a path.
 pub const MAX_NESTING: usize = 30;
+/// Maximum number of indexes in a path. Helm has no limit.
+pub const MAX_INDEXES: usize = 64;
+/// Maximum number of items by which one argument may lengthen lists. Helm has no limit.
+pub const MAX_NEW_ITEMS: usize = 1 << 20;
 
 /// Why an argument could not be applied. The settings before the invalid part have been applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +34,12 @@ pub enum SetError {
         "value name nested level is greater than maximum supported nested level of {MAX_NESTING}"
     )]
     TooDeep,
+    /// There are more than [`MAX_INDEXES`] indexes.
+    #[error("more than {MAX_INDEXES} list indexes in one path")]
+    TooManyIndexes,
+    /// The lists become longer by more than [`MAX_NEW_ITEMS`].
+    #[error("more than {MAX_NEW_ITEMS} list items set by one argument")]
+    TooManyItems,
     /// The text between brackets is not a number.
     #[error("error parsing index: {0}")]
     Index(String),
@@ -70,17 +81,17 @@ pub(super) enum Values<'f> {
 
 /// `--set`: values are parsed as booleans, null and integers if possible.
 pub fn set(into: &mut Map, argument: &str) -> Result<(), SetError> {
-    parse(into, argument, Values::Typed)
+    in_place(into, |values| parse(values, argument, Values::Typed))
 }
 
 /// `--set-string`: values are text.
 pub fn set_string(into: &mut Map, argument: &str) -> Result<(), SetError> {
-    parse(into, argument, Values::Text)
+    in_place(into, |values| parse(values, argument, Values::Text))
 }
 
 /// `--set-json`: values are JSON; an empty value is null.
 pub fn set_json(into: &mut Map, argument: &str) -> Result<(), SetError> {
-    parse(into, argument, Values::Json)
+    in_place(into, |values| parse(values, argument, Values::Json))
 }
 
 /// `--set-file`: values are names of files, whose content `read` returns.
@@ -89,20 +100,32 @@ pub fn set_file(
     argument: &str,
     read: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<(), SetError> {
-    parse(into, argument, Values::File(read))
+    in_place(into, |values| parse(values, argument, Values::File(read)))
 }
 
 /// `--set-literal`: a single path; everything after its `=` is text.
 pub fn set_literal(into: &mut Map, argument: &str) -> Result<(), SetError> {
-    literal::parse(into, argument)
+    in_place(into, |values| literal::parse(values, argument))
 }
 
-fn parse(into: &mut Map, argument: &str, values: Values<'_>) -> Result<(), SetError> {
+/// Changes plain values, also by what was set before an error.
+fn in_place(
+    values: &mut Map,
+    change: impl FnOnce(&SharedMap) -> Result<(), SetError>,
+) -> Result<(), SetError> {
+    let shared = SharedMap::from(std::mem::take(values));
+    let done = change(&shared);
+    *values = shared.to_map();
+    done
+}
+
+pub(super) fn parse(into: &SharedMap, argument: &str, values: Values<'_>) -> Result<(), SetError> {
     let mut parser = Parser {
         reader: Reader::new(argument),
         values,
+        new_items: 0,
     };
-    while parser.key(into, 0)? == Next::More {}
+    while parser.key(into, Depth::default())? == Next::More {}
     Ok(())
 }
 
@@ -116,10 +139,43 @@ pub(super) enum Next {
 struct Parser<'a, 'f> {
     reader: Reader<'a>,
     values: Values<'f>,
+    /// By how many items lists were lengthened.
+    new_items: usize,
+}
+
+/// How many dots and indexes a path has had so far.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Depth {
+    dots: usize,
+    indexes: usize,
+}
+
+impl Depth {
+    /// After another dot.
+    pub(super) fn dotted(self) -> Result<Self, SetError> {
+        if self.dots >= MAX_NESTING {
+            return Err(SetError::TooDeep);
+        }
+        Ok(Self {
+            dots: self.dots + 1,
+            ..self
+        })
+    }
+
+    /// After another index.
+    pub(super) fn indexed(self) -> Result<Self, SetError> {
+        if self.indexes >= MAX_INDEXES {
+            return Err(SetError::TooManyIndexes);
+        }
+        Ok(Self {
+            indexes: self.indexes + 1,
+            ..self
+        })
+    }
 }
 
 impl Parser<'_, '_> {
-    fn key(&mut self, data: &mut Map, nesting: usize) -> Result<Next, SetError> {
+    fn key(&mut self, data: &SharedMap, depth: Depth) -> Result<Next, SetError> {
         let Run { text: key, stop } = self.reader.until(&['=', '[', ',', '.'], true);
         match stop {
             None if key.is_empty() => Ok(Next::End),
@@ -128,29 +184,29 @@ impl Parser<'_, '_> {
                 let Some(index) = index(&mut self.reader, true)? else {
                     return Ok(Next::End);
                 };
-                let mut list = take_list(data.get_mut(&key))?;
-                let done = self.item(&mut list, index, nesting);
-                put(data, key, Value::Seq(list));
+                let mut list = data.list(&key)?;
+                let done = self.item(&mut list, index, depth.indexed()?);
+                data.put(key, SharedValue::List(list));
                 done
             }
             Some('=') => {
                 if matches!(self.values, Values::Json) {
                     let value = self.json()?;
-                    put(data, key, value);
+                    data.put(key, value.into());
                     return Ok(Next::More);
                 }
                 let (value, next) = self.value()?;
-                put(data, key, value);
+                data.put(key, value.into());
                 Ok(next)
             }
             Some('.') => {
-                let nesting = deeper(nesting)?;
-                let mut inner = take_map(data.get_mut(&key))?;
-                let done = self.key(&mut inner, nesting);
+                let depth = depth.dotted()?;
+                let inner = data.map(&key)?;
+                let done = self.key(&inner, depth);
                 finish_map(data, key, inner, done)
             }
             Some(_) => {
-                put(data, key.clone(), Value::from(""));
+                data.put(key.clone(), Value::from("").into());
                 Err(SetError::Comma(key))
             }
         }
@@ -158,9 +214,9 @@ impl Parser<'_, '_> {
 
     fn item(
         &mut self,
-        list: &mut Vec<Value>,
+        list: &mut SharedList,
         index_here: i64,
-        nesting: usize,
+        depth: Depth,
     ) -> Result<Next, SetError> {
         let at = checked(index_here)?;
         let Run { text, stop } = self.reader.until(&['[', '.', '='], true);
@@ -176,32 +232,50 @@ impl Parser<'_, '_> {
                     // At the end of the text Helm continues and finds the end there.
                     (self.value()?.0, Next::More)
                 };
-                put_at(list, at?, value);
+                self.put_at(list, at?, value.into())?;
                 Ok(next)
             }
             Some('[') => {
                 let Some(inner_index) = index(&mut self.reader, true)? else {
                     return Ok(Next::End);
                 };
-                let mut inner = nested_list(list, index_here)?;
-                let next = self.item(&mut inner, inner_index, nesting)?;
+                let mut inner = match &at {
+                    Ok(at) => list.list(*at)?,
+                    Err(_) => SharedList::default(),
+                };
+                let next = self.item(&mut inner, inner_index, depth.indexed()?)?;
                 if next == Next::End {
                     return Ok(next);
                 }
-                put_at(list, at?, Value::Seq(inner));
+                self.put_at(list, at?, SharedValue::List(inner))?;
                 Ok(next)
             }
             Some(_) => {
-                let mut inner = nested_map(list, index_here);
-                let done = self.key(&mut inner, nesting);
-                if !matches!(done, Ok(Next::More)) {
-                    restore(list, index_here, inner);
-                    return done;
+                let inner = match &at {
+                    Ok(at) => list.map(*at),
+                    Err(_) => SharedMap::default(),
+                };
+                let done = self.key(&inner, depth);
+                if matches!(done, Ok(Next::More)) {
+                    self.put_at(list, at?, SharedValue::Map(inner))?;
                 }
-                put_at(list, at?, Value::Map(inner));
                 done
             }
         }
+    }
+
+    fn put_at(
+        &mut self,
+        list: &mut SharedList,
+        at: usize,
+        value: SharedValue,
+    ) -> Result<(), SetError> {
+        self.new_items += (at + 1).saturating_sub(list.len());
+        if self.new_items > MAX_NEW_ITEMS {
+            return Err(SetError::TooManyItems);
+        }
+        list.put(at, value);
+        Ok(())
     }
 
     /// Parses a list in braces, or text up to a comma.
@@ -331,98 +405,18 @@ pub(super) fn checked(index: i64) -> Result<Result<usize, SetError>, SetError> {
     Ok(Ok(index as usize))
 }
 
-pub(super) fn deeper(nesting: usize) -> Result<usize, SetError> {
-    if nesting >= MAX_NESTING {
-        return Err(SetError::TooDeep);
-    }
-    Ok(nesting + 1)
-}
-
-/// Sets a key, unless it is empty.
-pub(super) fn put(data: &mut Map, key: String, value: Value) {
-    if !key.is_empty() {
-        data.insert(key, value);
-    }
-}
-
-pub(super) fn put_at(list: &mut Vec<Value>, at: usize, value: Value) {
-    if list.len() <= at {
-        list.resize(at + 1, Value::Null);
-    }
-    if let Some(slot) = list.get_mut(at) {
-        *slot = value;
-    }
-}
-
-/// Puts the inner mapping back under its key after a value was set in it, or returns the error if nothing was set.
+/// Puts the inner table back under its key after a value was set in it, or returns the error if nothing was set.
 pub(super) fn finish_map(
-    data: &mut Map,
+    data: &SharedMap,
     key: String,
-    inner: Map,
+    inner: SharedMap,
     done: Result<Next, SetError>,
 ) -> Result<Next, SetError> {
     if done == Ok(Next::More) && inner.is_empty() {
         return Err(SetError::EmptyMap(key));
     }
     if !inner.is_empty() {
-        put(data, key, Value::Map(inner));
+        data.put(key, SharedValue::Map(inner));
     }
     done
-}
-
-pub(super) fn take_list(slot: Option<&mut Value>) -> Result<Vec<Value>, SetError> {
-    match slot {
-        None => Ok(Vec::new()),
-        Some(Value::Seq(items)) => Ok(std::mem::take(items)),
-        Some(other) => Err(conversion(other, "[]interface {}")),
-    }
-}
-
-pub(super) fn take_map(slot: Option<&mut Value>) -> Result<Map, SetError> {
-    match slot {
-        None => Ok(Map::new()),
-        Some(Value::Map(map)) => Ok(std::mem::take(map)),
-        Some(other) => Err(conversion(other, "map[string]interface {}")),
-    }
-}
-
-/// A copy of the list in a list, since a failure must leave the original unchanged; empty for null and beyond the end.
-pub(super) fn nested_list(list: &[Value], index: i64) -> Result<Vec<Value>, SetError> {
-    match usize::try_from(index).ok().and_then(|at| list.get(at)) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Seq(items)) => Ok(items.clone()),
-        Some(other) => Err(conversion(other, "[]interface {}")),
-    }
-}
-
-/// Takes the mapping out of a list; any other value is replaced by an empty mapping.
-pub(super) fn nested_map(list: &mut [Value], index: i64) -> Map {
-    match usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
-        Some(Value::Map(map)) => std::mem::take(map),
-        Some(other) => {
-            *other = Value::map();
-            Map::new()
-        }
-        None => Map::new(),
-    }
-}
-
-/// Restores a mapping taken by [`nested_map`] after a failure.
-pub(super) fn restore(list: &mut [Value], index: i64, map: Map) {
-    if let Some(slot) = usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
-        *slot = Value::Map(map);
-    }
-}
-
-fn conversion(found: &Value, wanted: &'static str) -> SetError {
-    let found = match found {
-        Value::Null => "nil",
-        Value::Bool(_) => "bool",
-        Value::Int(_) | Value::Uint(_) => "int64",
-        Value::Float(_) => "float64",
-        Value::String(_) => "string",
-        Value::Seq(_) => "[]interface {}",
-        Value::Map(_) => "map[string]interface {}",
-    };
-    SetError::Conversion { found, wanted }
 }

@@ -99,6 +99,19 @@ impl CustomRules {
         }
     }
 
+    /// Whether there are expressions for the object's kind, or else for its group.
+    pub fn apply_to(&self, id: &ObjectId) -> bool {
+        self.rule(id).is_some()
+    }
+
+    fn rule(&self, id: &ObjectId) -> Option<&Rule> {
+        if self.jobs_first && id.group == "batch" && id.kind == "Job" {
+            return None;
+        }
+        let rule = |kind: &str| self.rules.get(&(id.group.clone(), kind.to_owned()));
+        rule(&id.kind).or_else(|| rule(""))
+    }
+
     /// The status of an object by the expressions for its kind, or else for its group; `None` without expressions.
     ///
     /// # Errors
@@ -108,11 +121,10 @@ impl CustomRules {
         id: &ObjectId,
         object: &Value,
     ) -> Option<Result<Status, EvaluateError>> {
-        if self.rules.is_empty() || (self.jobs_first && id.group == "batch" && id.kind == "Job") {
+        if self.rules.is_empty() {
             return None;
         }
-        let rule = |kind: &str| self.rules.get(&(id.group.clone(), kind.to_owned()));
-        let rule = rule(&id.kind).or_else(|| rule(""))?;
+        let rule = self.rule(id)?;
         let status = rule.assess(object).map_err(|error| match error {
             // What is wrong may be quoted from the Secret.
             EvaluateError::Failed { text, .. } if id.group.is_empty() && id.kind == "Secret" => {

@@ -208,6 +208,11 @@ impl Action {
         Step::Done(self.raised.as_ref().map_or(Ok(()), Err))
     }
 
+    /// Whether [`Action::interrupt`] marks the record as failed: for an installation or upgrade.
+    pub const fn is_interruptible(&self) -> bool {
+        matches!(self.kind, Kind::Install | Kind::Upgrade { .. })
+    }
+
     /// Aborts an installation or upgrade, for example on a timeout: the release fails with this error (HE-ACT-013). Any
     /// other action just ends. [`Action::next`] returns the remaining steps.
     pub fn interrupt(&mut self, now: Time, error: &Failed) {

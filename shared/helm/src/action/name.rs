@@ -1,5 +1,7 @@
 //! Validation of release names.
 
+use sha2::{Digest as _, Sha256};
+
 /// Why a name is invalid. The text is Helm's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -15,6 +17,18 @@ pub enum NameError {
 
 /// Maximum bytes of a release's name.
 pub const MAX_NAME_BYTES: usize = 53;
+
+/// The name, or if it is too long its first 40 bytes, a dash, and the first twelve digits of its SHA-256 (HC-ACT-023).
+pub fn shorten_name(name: &str) -> String {
+    const DIGITS: usize = 12;
+    if name.len() <= MAX_NAME_BYTES {
+        return name.to_owned();
+    }
+    let kept = name.as_bytes().get(..MAX_NAME_BYTES - DIGITS - 1);
+    let kept = String::from_utf8_lossy(kept.unwrap_or_default());
+    let digest = hex::encode(Sha256::digest(name));
+    format!("{kept}-{}", digest.get(..DIGITS).unwrap_or_default())
+}
 
 /// Checks a release's name (HE-ACT-002): labels of lower-case letters, digits and dashes, joined by dots.
 ///

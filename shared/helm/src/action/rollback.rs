@@ -84,6 +84,7 @@ fn again(target: &Release, current: &Release, options: &RollbackOptions, now: Ti
             first_deployed: info(current).first_deployed,
             last_deployed: now,
             status: Some(Status::PendingRollback),
+            rollback_revision: target.revision,
             notes: info(target).notes,
             description: format!("Rollback to {}", target.revision),
             ..Info::default()

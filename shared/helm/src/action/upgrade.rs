@@ -66,6 +66,11 @@ impl Upgrade {
         self.revision
     }
 
+    /// How objects are applied (HE-ACT-024).
+    pub const fn method(&self) -> ApplyMethod {
+        self.method
+    }
+
     /// The record that the upgrade is based on, with the release's namespace and the old values.
     pub const fn base(&self) -> &Release {
         &self.base

@@ -74,7 +74,7 @@ pub struct KubeVersion {
 /// The version of Helm (HE-OBJ-011).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelmVersion {
-    /// `v4.2`, the value in a library of that version.
+    /// `v4.3`, the value in a library of that version.
     pub version: String,
     /// Empty in a library.
     pub git_commit: String,
@@ -159,11 +159,11 @@ impl KubeVersion {
 impl Default for HelmVersion {
     fn default() -> Self {
         Self {
-            version: "v4.2".to_owned(),
+            version: "v4.3".to_owned(),
             git_commit: String::new(),
             git_tree_state: String::new(),
             go_version: "go1.26.8".to_owned(),
-            kube_client_version: "v1.36".to_owned(),
+            kube_client_version: "v1.37".to_owned(),
         }
     }
 }
@@ -171,13 +171,13 @@ impl Default for HelmVersion {
 /// Helm's values without a cluster: the Kubernetes version of its client, and the API versions known to that.
 impl Default for Capabilities {
     fn default() -> Self {
-        let version = "v1.36.0".to_owned();
+        let version = "v1.37.0".to_owned();
         Self {
             kube_version: KubeVersion {
                 normalized: version.clone(),
                 version,
                 major: "1".to_owned(),
-                minor: "36".to_owned(),
+                minor: "37".to_owned(),
             },
             api_versions: KNOWN_API_VERSIONS.iter().map(|v| (*v).to_owned()).collect(),
             helm_version: HelmVersion::default(),

@@ -135,7 +135,7 @@ fn flattened(files: &Value, text: impl Fn(&[u8]) -> Str) -> Value {
     Value::from(yaml.strip_suffix('\n').unwrap_or(&yaml))
 }
 
-/// The lines of a file; an empty file has none, where Helm 4.2.4 panics (HE-OBJ-007).
+/// The lines of a file; an empty file has none (HE-OBJ-017).
 fn lines(
     files: &Value,
     _: &mut Context<'_>,

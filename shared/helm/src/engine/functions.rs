@@ -12,7 +12,7 @@ use flux_golang::strconv::quote;
 use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Value, types};
 
 use super::errors::marked;
-use super::{Lookup, data, toml};
+use super::{Lookup, data, durations, toml};
 
 /// Maximum depth of recursive `include` calls of one template (HE-ENG-008).
 const MAX_NESTING: u32 = 1000;
@@ -23,6 +23,8 @@ const NO_VALUE: &[u8] = b"<no value>";
 pub(super) struct Host {
     pub(super) lookup: Arc<dyn Lookup + Send + Sync>,
     pub(super) including: RefCell<HashMap<Str, u32>>,
+    /// Whether host names are looked up.
+    pub(super) dns: bool,
 }
 
 /// All functions that a chart may call.
@@ -47,7 +49,7 @@ fn add(functions: &mut Functions) {
         Err(CallError::new(marked(&message.to_text())))
     });
     functions.add("lookup", lookup);
-    functions.add("getHostByName", |_: Str| "");
+    functions.add("getHostByName", host_by_name);
     functions.add("toYaml", |value: Value| {
         yaml_text(&value).unwrap_or_default()
     });
@@ -86,6 +88,18 @@ fn add(functions: &mut Functions) {
         not_nil(&value).and_then(|()| toml::write(&value).map_err(CallError::new))
     });
     functions.add("fromToml", |text: Str| toml::read(&text.to_text()));
+    durations::add(functions);
+}
+
+/// An address of a host, empty unless lookups are enabled (HE-ENG-016).
+fn host_by_name(context: &mut Context<'_>, name: Str) -> Result<String, CallError> {
+    if !host(context)?.dns {
+        return Ok(String::new());
+    }
+    let addresses = context.environment().resolve(&name.to_text());
+    let first = addresses.unwrap_or_default().into_iter().next();
+    // Sprig panics without an address.
+    first.ok_or_else(|| CallError::new("invalid argument to Intn"))
 }
 
 fn include(context: &mut Context<'_>, name: Str, value: Value) -> Result<Str, CallError> {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flux_gotemplate::{Error, MissingKey, Parsed, Templates};
+use flux_gotemplate::{Error, Map, MissingKey, Parsed, Templates};
 
 use super::files::FileObjects;
 use super::{RenderError, RenderOptions, functions, render};
-use crate::dependencies::Defaults;
+use crate::dependencies::{Defaults, Resolved};
 use crate::rendered::Rendered;
 use crate::schema::Schemas;
-use crate::{Chart, File};
+use crate::values::{TypeMismatch, Warnings, constants};
+use crate::{Chart, Crd, File};
 
 /// Number of cached template sets: the values decide which subcharts are enabled and under which names.
 const MAX_SETS: usize = 4;
@@ -66,6 +67,19 @@ impl ParsedChart {
 }
 
 impl ParsedChart {
+    /// The files in the `crds` folders of the chart and of the subcharts that the user's values enable (HC-CRD-003).
+    ///
+    /// # Errors
+    /// The values do not match the types of the subcharts' values.
+    pub fn definitions(&self, user: &flux_yaml::Map) -> Result<Vec<Crd>, TypeMismatch> {
+        let (warnings, user) = (Warnings::default(), Map::constant(constants(user)));
+        let Inner { chart, kept } = &*self.0;
+        let resolved = Resolved::new(chart, &kept.defaults, &user, &warnings)?;
+        let mut definitions = Vec::new();
+        resolved.crds(&resolved.name, &mut definitions);
+        Ok(definitions)
+    }
+
     /// Estimated bytes of memory of the chart and its parsed parts, for the limit of a cache. The size is stable after the
     /// first render, except if other values enable other subcharts; ask again after each render.
     pub fn size(&self) -> usize {

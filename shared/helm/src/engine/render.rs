@@ -44,6 +44,8 @@ pub struct RenderOptions {
     pub lookup: Arc<dyn Lookup + Send + Sync>,
     /// Time and randomness for the functions that need them.
     pub environment: Arc<dyn Environment + Send + Sync>,
+    /// Whether `getHostByName` looks up names, with the environment's resolver (HC-PROC-033).
+    pub enable_dns: bool,
     /// The post-renderer, if any (HE-MAN-014).
     pub post_renderer: Option<Arc<dyn PostRenderer + Send + Sync>>,
     /// Which rendered files are passed to the post-renderer.
@@ -65,6 +67,7 @@ impl RenderOptions {
             remotes: Remotes::default(),
             lookup: Arc::new(Offline),
             environment: Arc::new(Nothing),
+            enable_dns: false,
             post_renderer: None,
             post_render_strategy: PostRenderStrategy::default(),
             limits: Limits {
@@ -291,6 +294,7 @@ fn execute(
         .with_host(Host {
             lookup: Arc::clone(&options.lookup),
             including: RefCell::new(HashMap::new()),
+            dns: options.enable_dns,
         });
     let (mut rendered, mut raw) = (Files::new(), Raw::new());
     for path in paths {

@@ -50,7 +50,8 @@ impl DigestAlgorithm {
         }
     }
 
-    fn of(self, data: &[u8]) -> String {
+    /// The digest of some bytes, with the algorithm as its prefix.
+    pub fn digest(self, data: &[u8]) -> String {
         let hex = match self {
             Self::Sha256 => hex::encode(Sha256::digest(data)),
             Self::Sha384 => hex::encode(Sha384::digest(data)),
@@ -62,18 +63,25 @@ impl DigestAlgorithm {
     }
 }
 
-/// The digest of a release's values (HC-ACT-080), encoded as YAML with sorted keys; of the empty string if there are no
-/// values. `None` if they cannot be encoded as YAML.
+/// The digest of a release's values (HC-ACT-080, HC-VAL-017, RT-VAL-006), encoded as YAML with sorted keys; of the empty
+/// string if there are no values. `None` if they cannot be encoded as YAML.
 pub fn config_digest(algorithm: DigestAlgorithm, values: &Map) -> Option<String> {
     if values.is_empty() {
-        return Some(algorithm.of(b""));
+        return Some(algorithm.digest(b""));
     }
     let mut sorted = Value::Map(values.clone());
     sorted.sort_keys();
     sorted.floats_only();
     whole_numbers(&mut sorted);
     let text = sigs::to_string_directly(&sorted).ok()?;
-    Some(algorithm.of(text.as_bytes()))
+    Some(algorithm.digest(text.as_bytes()))
+}
+
+/// Whether `digest` is that of the values, for whichever algorithm it names; never if the text is not a digest
+/// (HC-VAL-019).
+pub fn is_config_of(digest: &str, values: &Map) -> bool {
+    let algorithm = algorithm_of(digest);
+    algorithm.is_some_and(|algorithm| config_digest(algorithm, values).as_deref() == Some(digest))
 }
 
 /// Converts floats without a fraction to integers if they fit into 64 bits.
@@ -121,7 +129,7 @@ pub fn snapshot_digest(
     };
     let mut json = to_go_json(&observed).ok()?;
     json.push(b'\n');
-    Some(algorithm.of(&json))
+    Some(algorithm.digest(&json))
 }
 
 /// The text is not a digest. The message is upstream's.
@@ -138,14 +146,17 @@ pub fn is_snapshot_of(
     release: &Release,
     oci_digest: &str,
 ) -> Result<bool, InvalidDigest> {
-    let (name, hex) = digest.split_once(':').ok_or(InvalidDigest)?;
-    let algorithm = DigestAlgorithm::named(name).ok_or(InvalidDigest)?;
-    let wanted = algorithm.of(b"").len() - name.len() - 1;
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if hex.len() != wanted || !hex.bytes().all(is_hex) {
-        return Err(InvalidDigest);
-    }
+    let algorithm = algorithm_of(digest).ok_or(InvalidDigest)?;
     Ok(snapshot_digest(algorithm, release, oci_digest).as_deref() == Some(digest))
+}
+
+/// The algorithm of a digest; `None` if the text is not a digest.
+fn algorithm_of(digest: &str) -> Option<DigestAlgorithm> {
+    let (name, hex) = digest.split_once(':')?;
+    let algorithm = DigestAlgorithm::named(name)?;
+    let wanted = algorithm.digest(b"").len() - name.len() - 1;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (hex.len() == wanted && hex.bytes().all(is_hex)).then_some(algorithm)
 }
 
 /// The parts of a record that the digest covers, in upstream's order.
