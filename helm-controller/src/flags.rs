@@ -192,7 +192,9 @@ mod tests {
             let read = flags(&[&format!("--snapshot-digest-algo={name}")]);
             assert_eq!(read.digests().unwrap().name(), name);
         }
-        let unknown = flags(&["--snapshot-digest-algo=md5"]).digests().unwrap_err();
+        let unknown = flags(&["--snapshot-digest-algo=md5"])
+            .digests()
+            .unwrap_err();
         assert!(unknown.to_string().contains("md5"), "{unknown}");
     }
 

@@ -145,7 +145,12 @@ impl HelmReleases {
         let checks = CustomRules::compile(&object.spec.health_check_exprs)?;
         template::reconcile(run, &self.template_tools()).await?;
         let interrupted = interrupted(run);
-        if object.spec.rollback.as_ref().is_some_and(|rollback| rollback.recreate) {
+        if object
+            .spec
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.recreate)
+        {
             tracing::info!(
                 "warning: the .spec.rollback.recreate field is deprecated and has no effect. for details, please see: https://github.com/fluxcd/helm-controller/issues/1300#issuecomment-3740272924"
             );
@@ -339,9 +344,8 @@ impl HelmReleases {
 /// Replaces what an earlier run has set Ready to, if the check that set it has passed now (HC-ACT-010).
 fn passed(run: &mut Run<HelmRelease>, reasons: &[R]) {
     let ready = run.conditions.get("Ready");
-    let is_stale = ready.is_some_and(|ready| {
-        reasons.iter().any(|reason| reason.as_str() == ready.reason)
-    });
+    let is_stale =
+        ready.is_some_and(|ready| reasons.iter().any(|reason| reason.as_str() == ready.reason));
     if is_stale {
         run.set_ready_unknown(IN_PROGRESS);
     }
@@ -351,10 +355,12 @@ fn passed(run: &mut Run<HelmRelease>, reasons: &[R]) {
 fn interrupted(run: &Run<HelmRelease>) -> Option<Attempt> {
     let running = run.conditions.get(RECONCILING);
     let running = running.filter(|running| running.reason == PROGRESSING)?;
-    [Attempt::Install, Attempt::Upgrade].into_iter().find(|attempt| {
-        let words = format!("Running '{}' action", attempt.word());
-        running.message.starts_with(&words)
-    })
+    [Attempt::Install, Attempt::Upgrade]
+        .into_iter()
+        .find(|attempt| {
+            let words = format!("Running '{}' action", attempt.word());
+            running.message.starts_with(&words)
+        })
 }
 
 /// Whether this attempt is of something new, so that its progress is reported as it happens.

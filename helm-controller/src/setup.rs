@@ -65,14 +65,6 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         direct: direct.then(|| manager.client.clone()),
         ..Sources::default()
     };
-    if gate("OOMWatch") {
-        tracing::info!(logger = "setup", "setting up OOM watcher");
-        let watch = OomWatch::new(&flags.oom)?;
-        manager.add_at_once(|stop| async move {
-            watch.run(stop).await;
-            Ok(())
-        });
-    }
 
     let configs = Configs::new(gate("CacheSecretsAndConfigMaps"), &manager.client);
     let options = FetchOptions {
@@ -150,6 +142,14 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let controller = configs.watched(controller, manager, selector, (&index, &releases))?;
     let enqueue = controller.enqueue();
     releases.subscribe(move |change| on_ready(change, applied_revision, &waiting, &enqueue));
+    if gate("OOMWatch") {
+        tracing::info!(logger = "setup", "setting up OOM watcher");
+        let watch = OomWatch::new(&flags.oom)?;
+        manager.add_at_once(|stop| async move {
+            watch.run(stop).await;
+            Ok(())
+        });
+    }
     manager.add(controller);
     Ok(())
 }

@@ -106,7 +106,11 @@ impl Charts {
     ///
     /// # Errors
     /// [`ChartError`]
-    pub(super) async fn load(&self, source: &Resolved, track: bool) -> Result<Arc<Loaded>, ChartError> {
+    pub(super) async fn load(
+        &self,
+        source: &Resolved,
+        track: bool,
+    ) -> Result<Arc<Loaded>, ChartError> {
         let artifact = &source.artifact;
         let has_digest = has_digest(source.kind, &artifact.revision);
         let identity = Identity {
@@ -183,7 +187,9 @@ fn fetch_error(error: Arc<FetchError>, url: &str, digest: &str) -> ChartError {
 /// A status as Go prints it.
 fn status_text(status: reqwest::StatusCode) -> String {
     let reason = status.canonical_reason().unwrap_or_default();
-    format!("{} {reason}", status.as_u16()).trim_end().to_owned()
+    format!("{} {reason}", status.as_u16())
+        .trim_end()
+        .to_owned()
 }
 
 /// Whether the revision of a source has a digest that identifies the chart (HC-CHART-026).

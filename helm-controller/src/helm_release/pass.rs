@@ -151,7 +151,8 @@ pub(super) async fn perform(
         .idle(async {
             // A closed semaphore, which does not occur, would only remove the bound.
             let _permit = running.acquire().await.ok();
-            Box::pin(releaser.perform_until(action, &mut observe, stopped, shutdown.cancelled())).await
+            Box::pin(releaser.perform_until(action, &mut observe, stopped, shutdown.cancelled()))
+                .await
         })
         .await;
     Done {

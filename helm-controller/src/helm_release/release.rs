@@ -19,7 +19,7 @@ use super::decision::{
 use super::pass::{ActionFailed, Pass};
 use super::reason::HelmReleaseReason as R;
 use super::settings::{Attempt, DriftMode, Remediation};
-use super::snapshot::{full_name, latest, versioned_chart};
+use super::snapshot::{full_name, latest};
 use super::state::{Desired, Found, State, Unknown, determine};
 use super::storage::{Storage, newest};
 use super::summary::{DRIFTED, RELEASED, REMEDIATED, observed_digests, summarize};
@@ -159,7 +159,9 @@ async fn state(
     let record = newest(&storage, history, &pass.tools.seen, &pass.key).await;
     let record = record.map_err(|error| {
         let error = pass.failed(&error);
-        ReleaseError::State(format!("failed to retrieve last release from storage: {error}"))
+        ReleaseError::State(format!(
+            "failed to retrieve last release from storage: {error}"
+        ))
     })?;
     let chart = &pass.loaded.chart.chart().metadata;
     let (post_renderers, common_metadata) = observed_digests(object, policy.digests);
@@ -171,7 +173,10 @@ async fn state(
             .is_some_and(|current| is_config_of(&current.config_digest, &pass.values)),
         new_generation: run.observed_generation() != run.generation(),
         same_post_renderers: is(&run.status.observed_post_renderers_digest, &post_renderers),
-        same_common_metadata: is(&run.status.observed_common_metadata_digest, &common_metadata),
+        same_common_metadata: is(
+            &run.status.observed_common_metadata_digest,
+            &common_metadata,
+        ),
         tests: settings::tests_enabled(object),
         test_failures_count: last.map(|last| !Remediation::of(object, last).ignores_tests),
     };
@@ -352,8 +357,13 @@ fn upgraded_by_rollback(run: &mut Run<HelmRelease>) {
     let current = latest(&run.status.history).cloned();
     if let Some(current) = current.filter(|_| run.conditions.is_true(REMEDIATED)) {
         let message = steps::succeeded(Attempt::Upgrade, &current);
-        run.conditions
-            .replace(REMEDIATED, RELEASED, Status::True, R::UpgradeSucceeded, message);
+        run.conditions.replace(
+            REMEDIATED,
+            RELEASED,
+            Status::True,
+            R::UpgradeSucceeded,
+            message,
+        );
     }
 }
 
@@ -370,15 +380,23 @@ fn released_after_all(pass: &Pass<'_>, run: &mut Run<HelmRelease>) {
     let attempt = match reason.as_deref() {
         Some("InstallFailed") => Attempt::Install,
         Some("UpgradeFailed") => Attempt::Upgrade,
-        None => match current.action.as_ref().map(flux_api::helm::ReleaseAction::as_str) {
+        None => match current
+            .action
+            .as_ref()
+            .map(flux_api::helm::ReleaseAction::as_str)
+        {
             Some("install") => Attempt::Install,
             _ => Attempt::Upgrade,
         },
         Some(_) => return,
     };
     let message = steps::succeeded(attempt, &current);
-    run.conditions
-        .set(RELEASED, Status::True, steps::success_reason(attempt), message);
+    run.conditions.set(
+        RELEASED,
+        Status::True,
+        steps::success_reason(attempt),
+        message,
+    );
     summarize(run, pass.tools.policy.digests);
 }
 
@@ -409,7 +427,10 @@ pub(super) fn timeout(object: &HelmRelease, step: Step) -> GoDuration {
         Step::Upgrade => spec.upgrade.as_ref().and_then(|upgrade| upgrade.timeout),
         Step::Test => spec.test.as_ref().and_then(|test| test.timeout),
         Step::Rollback => spec.rollback.as_ref().and_then(|rollback| rollback.timeout),
-        Step::Uninstall => spec.uninstall.as_ref().and_then(|uninstall| uninstall.timeout),
+        Step::Uninstall => spec
+            .uninstall
+            .as_ref()
+            .and_then(|uninstall| uninstall.timeout),
         Step::Unlock | Step::CorrectDrift => None,
     };
     own.unwrap_or_else(|| settings::timeout(object))
@@ -437,12 +458,18 @@ fn pause(
     match pause {
         Pause::RetryAfter(interval) => {
             let message = format!("retrying after {}", GoDuration::from(interval));
-            Ok(Outcome::continuing(message, Again::Jittered(at_least(interval))))
+            Ok(Outcome::continuing(
+                message,
+                Again::Jittered(at_least(interval)),
+            ))
         }
         Pause::Requeue => {
             let ready = run.conditions.get("Ready");
             let message = ready.map(|ready| ready.message.clone());
-            Ok(Outcome::continuing(message.unwrap_or_default(), Again::BackOff))
+            Ok(Outcome::continuing(
+                message.unwrap_or_default(),
+                Again::BackOff,
+            ))
         }
         Pause::Settle => Ok(Outcome::summarized(pass.object.spec.interval.to_std())),
         Pause::Stalled(exhausted) => Err(exhausted_by(inputs, exhausted)),

@@ -27,7 +27,10 @@ const MAX_HISTORY: i32 = 5;
 pub(super) fn full_release_name(object: &HelmRelease) -> String {
     let spec = &object.spec;
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    match (text(spec.release_name.as_ref()), text(spec.target_namespace.as_ref())) {
+    match (
+        text(spec.release_name.as_ref()),
+        text(spec.target_namespace.as_ref()),
+    ) {
         (Some(release), _) => release.to_owned(),
         (None, Some(target)) => format!("{target}-{name}"),
         (None, None) => name.to_owned(),
@@ -42,7 +45,10 @@ pub(super) fn release_name(object: &HelmRelease) -> String {
     }
     let mut hash = hex::encode(Sha256::digest(name.as_bytes()));
     hash.truncate(HASH);
-    let start = name.as_bytes().get(..MAX_NAME - HASH - 1).unwrap_or_default();
+    let start = name
+        .as_bytes()
+        .get(..MAX_NAME - HASH - 1)
+        .unwrap_or_default();
     format!("{}-{hash}", String::from_utf8_lossy(start))
 }
 
@@ -237,11 +243,17 @@ impl Attempt {
         let spec = &object.spec;
         let strategy = match self {
             Self::Install => {
-                let strategy = spec.install.as_ref().and_then(|install| install.strategy.as_ref());
+                let strategy = spec
+                    .install
+                    .as_ref()
+                    .and_then(|install| install.strategy.as_ref());
                 strategy.map(|strategy| (&strategy.name, strategy.retry_interval))
             }
             Self::Upgrade => {
-                let strategy = spec.upgrade.as_ref().and_then(|upgrade| upgrade.strategy.as_ref());
+                let strategy = spec
+                    .upgrade
+                    .as_ref()
+                    .and_then(|upgrade| upgrade.strategy.as_ref());
                 strategy.map(|strategy| (&strategy.name, strategy.retry_interval))
             }
         };

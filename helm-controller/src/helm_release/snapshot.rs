@@ -53,7 +53,10 @@ pub(super) fn latest(history: &[ReleaseSnapshot]) -> Option<&ReleaseSnapshot> {
 
 /// The newest snapshot before the latest that can be rolled back to: one that was deployed, without a failed test unless
 /// those are ignored (HC-ROLL-001).
-pub(super) fn previous(history: &[ReleaseSnapshot], ignores_tests: bool) -> Option<&ReleaseSnapshot> {
+pub(super) fn previous(
+    history: &[ReleaseSnapshot],
+    ignores_tests: bool,
+) -> Option<&ReleaseSnapshot> {
     let mut newest: Vec<&ReleaseSnapshot> = history.iter().collect();
     newest.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.version));
     let mut earlier = newest.into_iter().skip(1);

@@ -95,7 +95,10 @@ pub(super) fn determine(
     desired: &Desired<'_>,
 ) -> Result<Found, Unknown> {
     let Some(record) = record else {
-        return Ok(Found::new(State::Absent, "no release in storage for object"));
+        return Ok(Found::new(
+            State::Absent,
+            "no release in storage for object",
+        ));
     };
     if record.status.is_pending() {
         let why = format!("release with status '{}'", record.status);

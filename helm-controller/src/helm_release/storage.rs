@@ -67,7 +67,11 @@ pub(super) async fn newest(
         resource_version: newest.resource_version,
         snapshot: snapshot.map(|snapshot| {
             let version = snapshot.api_version.clone();
-            (version, snapshot.digest.clone(), snapshot.oci_digest.clone())
+            (
+                version,
+                snapshot.digest.clone(),
+                snapshot.oci_digest.clone(),
+            )
         }),
     };
     if let Some(known) = seen.get(key).filter(|known| known.of == of) {

@@ -35,7 +35,10 @@ pub(super) fn summarize(run: &mut Run<HelmRelease>, algorithm: DigestAlgorithm) 
 }
 
 /// The digests of the post-renderers and of the common metadata; empty without (HC-ACT-042).
-pub(super) fn observed_digests(object: &HelmRelease, algorithm: DigestAlgorithm) -> (String, String) {
+pub(super) fn observed_digests(
+    object: &HelmRelease,
+    algorithm: DigestAlgorithm,
+) -> (String, String) {
     (
         post_renderers_digest(algorithm, &object.spec.post_renderers),
         common_metadata_digest(algorithm, object.spec.common_metadata.as_ref()),
@@ -45,7 +48,11 @@ pub(super) fn observed_digests(object: &HelmRelease, algorithm: DigestAlgorithm)
 /// The condition that Ready follows, and the status of Ready: of those for the newest generation the first in order. What was
 /// remediated is not ready.
 fn decisive(conditions: &Conditions, tests_count: bool) -> Option<(ConditionType, Status)> {
-    let order = [Some(REMEDIATED), tests_count.then_some(TEST_SUCCESS), Some(RELEASED)];
+    let order = [
+        Some(REMEDIATED),
+        tests_count.then_some(TEST_SUCCESS),
+        Some(RELEASED),
+    ];
     let mut best: Option<(i64, ConditionType, Status)> = None;
     for kind in order.into_iter().flatten() {
         let Some(condition) = conditions.get(kind) else {
@@ -57,7 +64,11 @@ fn decisive(conditions: &Conditions, tests_count: bool) -> Option<(ConditionType
         }
     }
     let (_, kind, status) = best?;
-    let status = if kind == REMEDIATED { Status::False } else { status };
+    let status = if kind == REMEDIATED {
+        Status::False
+    } else {
+        status
+    };
     Some((kind, status))
 }
 

@@ -8,7 +8,7 @@ use flux_api::source::{
     HelmChart, HelmChartSpec, HelmChartVerification, LocalHelmChartSourceReference, OCIRepository,
     OCIRepositorySpec, OCIRepositoryVerification,
 };
-use flux_apply::has_drifted;
+use flux_apply::drift::has_drifted;
 use flux_cluster::{Cluster, Object, RequestError};
 use flux_references::Sources;
 use flux_runtime::Run;
@@ -64,7 +64,10 @@ pub(super) struct Tools<'t> {
 ///
 /// # Errors
 /// [`TemplateError`]
-pub(super) async fn reconcile(run: &mut Run<HelmRelease>, tools: &Tools<'_>) -> Result<(), TemplateError> {
+pub(super) async fn reconcile(
+    run: &mut Run<HelmRelease>,
+    tools: &Tools<'_>,
+) -> Result<(), TemplateError> {
     let object = run.object().clone();
     let wanted = of_template(&object);
     let is_same = match (&run.status.helm_chart, &wanted) {
@@ -88,7 +91,10 @@ pub(super) async fn reconcile(run: &mut Run<HelmRelease>, tools: &Tools<'_>) -> 
 ///
 /// # Errors
 /// [`TemplateError`]
-pub(super) async fn remove(run: &mut Run<HelmRelease>, tools: &Tools<'_>) -> Result<(), TemplateError> {
+pub(super) async fn remove(
+    run: &mut Run<HelmRelease>,
+    tools: &Tools<'_>,
+) -> Result<(), TemplateError> {
     let Some(held) = run.status.helm_chart.take() else {
         return Ok(());
     };
@@ -287,7 +293,11 @@ fn keep(sources: &Sources, kind: SourceKind, stored: Object) {
 }
 
 /// The object that a template makes.
-fn desired(object: &HelmRelease, template: &HelmChartTemplate, wanted: &SourceRef) -> Option<Object> {
+fn desired(
+    object: &HelmRelease,
+    template: &HelmChartTemplate,
+    wanted: &SourceRef,
+) -> Option<Object> {
     let spec = match wanted.kind {
         SourceKind::OCIRepository => value(&oci_repository(object, template))?,
         _ => value(&helm_chart(object, template)?)?,
@@ -324,18 +334,21 @@ fn value(spec: &impl Serialize) -> Option<Value> {
 fn helm_chart(object: &HelmRelease, template: &HelmChartTemplate) -> Option<HelmChartSpec> {
     let spec = &template.spec;
     let source = spec.source_ref.as_ref()?;
-    let version = spec.version.as_deref().filter(|version| !version.is_empty());
+    let version = spec
+        .version
+        .as_deref()
+        .filter(|version| !version.is_empty());
     let strategy = spec.reconcile_strategy.clone();
     Some(HelmChartSpec {
         chart: spec.chart.clone(),
-        version: version.unwrap_or(ANY_VERSION).into(),
+        version: Some(version.unwrap_or(ANY_VERSION).to_owned()),
         source_ref: LocalHelmChartSourceReference {
             kind: source.kind.clone(),
             name: source.name.clone(),
             ..LocalHelmChartSourceReference::default()
         },
         interval: spec.interval.unwrap_or(object.spec.interval),
-        reconcile_strategy: strategy.unwrap_or_else(|| CHART_VERSION.into()),
+        reconcile_strategy: Some(strategy.unwrap_or_else(|| CHART_VERSION.into())),
         values_files: spec.values_files.clone(),
         ignore_missing_values_files: spec.ignore_missing_values_files,
         verify: spec.verify.as_ref().map(|verify| HelmChartVerification {
@@ -365,12 +378,15 @@ fn oci_repository(object: &HelmRelease, template: &HelmChartTemplate) -> OCIRepo
         ignore: spec.ignore.clone(),
         insecure: spec.insecure,
         suspend: spec.suspend,
-        verify: spec.verify.as_ref().map(|verify| OCIRepositoryVerification {
-            provider: verify.provider.clone(),
-            secret_ref: verify.secret_ref.clone(),
-            match_oidc_identity: verify.match_oidc_identity.clone(),
-            trusted_root_secret_ref: verify.trusted_root_secret_ref.clone(),
-        }),
+        verify: spec
+            .verify
+            .as_ref()
+            .map(|verify| OCIRepositoryVerification {
+                provider: verify.provider.clone(),
+                secret_ref: verify.secret_ref.clone(),
+                match_oidc_identity: verify.match_oidc_identity.clone(),
+                trusted_root_secret_ref: verify.trusted_root_secret_ref.clone(),
+            }),
         ..OCIRepositorySpec::default()
     }
 }

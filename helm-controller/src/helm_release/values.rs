@@ -97,13 +97,18 @@ pub(super) async fn compose(
 
 /// A reference with what it refers to.
 fn source(own: &str, reference: &ValuesReference, read: Option<&Read>) -> ValuesSource {
-    let key = reference.values_key.as_deref().filter(|key| !key.is_empty());
+    let key = reference
+        .values_key
+        .as_deref()
+        .filter(|key| !key.is_empty());
     let key = key.unwrap_or(DEFAULT_VALUES_KEY);
     let data = match read {
         Some(Read::Missing(why)) => SourceData::NoObject(why.clone()),
         Some(Read::Entries(entries)) => {
             let found = entries.iter().find(|(name, _)| name == key);
-            found.map_or(SourceData::NoKey, |(_, data)| SourceData::Found(data.clone()))
+            found.map_or(SourceData::NoKey, |(_, data)| {
+                SourceData::Found(data.clone())
+            })
         }
         None => SourceData::NoKey,
     };

@@ -62,7 +62,9 @@ fn expected(state: State, inputs: &Inputs) -> (HistoryEdit, Next) {
         State::InSync => {
             let edit = match (inputs.retry, inputs.last) {
                 (Some(_), _) => KeepNewest,
-                (None, None) => Truncate { ignores_tests: true },
+                (None, None) => Truncate {
+                    ignores_tests: true,
+                },
                 (None, Some(_)) => Truncate {
                     ignores_tests: false,
                 },
@@ -170,8 +172,8 @@ fn a_repeated_step_waits_or_settles() {
 fn a_pass_ends_behind_a_remediation() {
     for inputs in all() {
         let exhausted = inputs.last.is_some() && inputs.install.exhausted(inputs.install_failures);
-        let uninstalls = inputs.last == Some(Attempt::Upgrade)
-            && inputs.upgrade.remedy == Remedy::Uninstall;
+        let uninstalls =
+            inputs.last == Some(Attempt::Upgrade) && inputs.upgrade.remedy == Remedy::Uninstall;
         let want = match (inputs.retry, exhausted && !uninstalls) {
             (Some(interval), _) => Pause::RetryAfter(interval),
             (None, true) => Pause::Stalled(Exhausted::AfterRemediation),
@@ -189,7 +191,11 @@ fn steps_have_upstreams_names_and_kinds() {
         (Step::Upgrade, "upgrade", StepKind::Release),
         (Step::Test, "test", StepKind::Test),
         (Step::Unlock, "unlock", StepKind::Unlock),
-        (Step::CorrectDrift, "correct cluster drift", StepKind::CorrectDrift),
+        (
+            Step::CorrectDrift,
+            "correct cluster drift",
+            StepKind::CorrectDrift,
+        ),
         (Step::Rollback, "rollback", StepKind::Remediate),
         (Step::Uninstall, "uninstall", StepKind::Remediate),
     ] {
@@ -201,8 +207,14 @@ fn steps_have_upstreams_names_and_kinds() {
 #[test]
 fn exhausted_attempts_have_upstreams_words() {
     for (exhausted, words) in [
-        (Exhausted::Install, "exceeded maximum retries: cannot install release"),
-        (Exhausted::Upgrade, "exceeded maximum retries: cannot upgrade release"),
+        (
+            Exhausted::Install,
+            "exceeded maximum retries: cannot install release",
+        ),
+        (
+            Exhausted::Upgrade,
+            "exceeded maximum retries: cannot upgrade release",
+        ),
         (
             Exhausted::Remediate,
             "exceeded maximum retries: cannot remediate failed release",

@@ -44,7 +44,10 @@ fn the_records_are_in_the_own_namespace_by_default() {
     };
     let pair = |release: &str, storage: &str| (release.to_owned(), storage.to_owned());
     assert_eq!(both(json!({})), pair("apps", "apps"));
-    assert_eq!(both(json!({"targetNamespace": "prod"})), pair("prod", "apps"));
+    assert_eq!(
+        both(json!({"targetNamespace": "prod"})),
+        pair("prod", "apps")
+    );
     assert_eq!(
         both(json!({"targetNamespace": "prod", "storageNamespace": "store"})),
         pair("prod", "store")
@@ -55,7 +58,10 @@ fn the_records_are_in_the_own_namespace_by_default() {
 fn times_and_counts_have_upstreams_defaults() {
     // HC-API-010, HC-API-011
     assert_eq!(timeout(&object(json!({}))).to_string(), "5m0s");
-    assert_eq!(timeout(&object(json!({"timeout": "90s"}))).to_string(), "1m30s");
+    assert_eq!(
+        timeout(&object(json!({"timeout": "90s"}))).to_string(),
+        "1m30s"
+    );
     assert_eq!(max_history(&object(json!({}))), 5);
     assert_eq!(max_history(&object(json!({"maxHistory": 0}))), 0);
     assert_eq!(max_history(&object(json!({"maxHistory": -1}))), 0);
@@ -81,7 +87,9 @@ fn another_chart_is_a_new_release_by_default() {
     assert!(reinstalls_other_chart(&object(json!({}))));
     assert!(reinstalls_other_chart(&object(json!({"upgrade": {}}))));
     let with = |name: &str| {
-        reinstalls_other_chart(&object(json!({"upgrade": {"chartNameChangeStrategy": name}})))
+        reinstalls_other_chart(&object(
+            json!({"upgrade": {"chartNameChangeStrategy": name}}),
+        ))
     };
     assert!(with("Reinstall") && !with("InPlaceUpdate"));
 }
@@ -119,9 +127,18 @@ fn the_strategy_of_waits_follows_spec_and_gate() {
     let named = |name: &str| json!({"waitStrategy": {"name": name}});
     assert_eq!(strategy(json!({}), false, false), WaitStrategy::Watcher);
     assert_eq!(strategy(json!({}), false, true), WaitStrategy::Legacy);
-    assert_eq!(strategy(named("poller"), false, true), WaitStrategy::Watcher);
-    assert_eq!(strategy(named("legacy"), false, false), WaitStrategy::Legacy);
-    assert_eq!(strategy(named("legacy"), true, false), WaitStrategy::HookOnly);
+    assert_eq!(
+        strategy(named("poller"), false, true),
+        WaitStrategy::Watcher
+    );
+    assert_eq!(
+        strategy(named("legacy"), false, false),
+        WaitStrategy::Legacy
+    );
+    assert_eq!(
+        strategy(named("legacy"), true, false),
+        WaitStrategy::HookOnly
+    );
 }
 
 // HC-POST-007
@@ -195,7 +212,11 @@ fn remediation_has_upstreams_defaults() {
         (2, 3, true),
         (-1, 99, false),
     ] {
-        assert_eq!(retries(count).exhausted(failures), exhausted, "{count} {failures}");
+        assert_eq!(
+            retries(count).exhausted(failures),
+            exhausted,
+            "{count} {failures}"
+        );
     }
 }
 

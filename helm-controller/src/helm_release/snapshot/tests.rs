@@ -52,7 +52,11 @@ fn versions(history: &[ReleaseSnapshot]) -> Vec<(i32, &str, &str)> {
 // HC-ACT-088
 #[test]
 fn the_latest_has_the_highest_revision() {
-    let history = [snapshot_of(2, "failed"), snapshot_of(3, "deployed"), snapshot_of(1, "")];
+    let history = [
+        snapshot_of(2, "failed"),
+        snapshot_of(3, "deployed"),
+        snapshot_of(1, ""),
+    ];
     assert_eq!(latest(&history).map(|latest| latest.version), Some(3));
     assert_eq!(latest(&[]), None);
     assert_eq!(full_name(&history[1]), "apps/web.v3");
@@ -98,7 +102,9 @@ fn histories_end_behind_the_release_to_roll_back_to() {
     assert_eq!(truncated(failed(7).collect(), false), [7, 6, 5, 4, 3]);
     assert_eq!(truncated(failed(1).collect(), false), [1]);
     // HC-ACT-085
-    let mut history: Vec<_> = (1..=500).map(|version| snapshot_of(version, "deployed")).collect();
+    let mut history: Vec<_> = (1..=500)
+        .map(|version| snapshot_of(version, "deployed"))
+        .collect();
     keep_newest(&mut history);
     let left: Vec<_> = history.iter().map(|snapshot| snapshot.version).collect();
     assert_eq!(left, [500, 499, 498, 497, 496]); // FR-H-035
@@ -131,7 +137,13 @@ fn an_upgrade_adds_its_release_and_updates_the_one_before() {
         record_of(1, Status::Superseded),
         record_of(2, Status::Deployed),
     ];
-    record(&mut history, &stored, DigestAlgorithm::Sha256, "upgrade", "sha256:two");
+    record(
+        &mut history,
+        &stored,
+        DigestAlgorithm::Sha256,
+        "upgrade",
+        "sha256:two",
+    );
     assert_eq!(
         versions(&history),
         [(2, "deployed", "upgrade"), (1, "superseded", "")]
@@ -149,7 +161,11 @@ fn a_rollback_is_a_new_release() {
     // HC-ACT-081, HC-ACT-082
     let mut history = vec![snapshot_of(2, "failed"), snapshot_of(1, "superseded")];
     let algorithm = DigestAlgorithm::Sha256;
-    record_rollback(&mut history, &record_of(3, Status::PendingRollback), algorithm);
+    record_rollback(
+        &mut history,
+        &record_of(3, Status::PendingRollback),
+        algorithm,
+    );
     assert_eq!(history[0].action, None);
     record_rollback(&mut history, &record_of(2, Status::Superseded), algorithm);
     record_rollback(&mut history, &record_of(3, Status::Deployed), algorithm);

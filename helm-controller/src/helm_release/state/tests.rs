@@ -142,8 +142,18 @@ fn what_the_spec_wants_is_compared_in_order() {
     assert_eq!(said(&desired), "OutOfSync: release config values changed");
     // HC-ACT-041
     for (new_generation, same_post_renderers, same_common_metadata, want) in [
-        (true, false, false, "OutOfSync: postrenderers digest has changed"),
-        (true, true, false, "OutOfSync: common metadata digest has changed"),
+        (
+            true,
+            false,
+            false,
+            "OutOfSync: postrenderers digest has changed",
+        ),
+        (
+            true,
+            true,
+            false,
+            "OutOfSync: common metadata digest has changed",
+        ),
         (true, true, true, "InSync: "),
         (false, false, false, "InSync: "),
     ] {

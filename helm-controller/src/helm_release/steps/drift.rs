@@ -66,9 +66,8 @@ mod tests {
             changes: changes.iter().map(ToString::to_string).collect(),
             errors: errors.iter().map(ToString::to_string).collect(),
         };
-        let said = |changes: &[&str], errors: &[&str]| {
-            message("apps/web.v1", &corrected(changes, errors))
-        };
+        let said =
+            |changes: &[&str], errors: &[&str]| message("apps/web.v1", &corrected(changes, errors));
         assert_eq!(said(&[], &[]), None);
         assert_eq!(
             said(&["ConfigMap/apps/a created", "Secret/apps/b configured"], &[]),

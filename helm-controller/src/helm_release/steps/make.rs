@@ -211,7 +211,9 @@ async fn definitions(
     let crds = chart.definitions(&pass.values);
     let crds = crds.map_err(NotStarted::Dependencies)?;
     let origin = (&*pass.key.namespace, &*pass.key.name);
-    let applied = releaser.apply_definitions(&crds, policy, method, origin).await;
+    let applied = releaser
+        .apply_definitions(&crds, policy, method, origin)
+        .await;
     let applied = applied.map_err(NotStarted::Definitions)?;
     if !applied.ignored.is_empty() {
         // HC-CRD-004

@@ -157,7 +157,9 @@ pub(in super::super) async fn uninstall_to_remediate(
         target: &pass.target,
         storage: pass.storage.clone(),
     };
-    let ended = with.run(run, &current, "uninstall-remediation", &logs).await;
+    let ended = with
+        .run(run, &current, "uninstall-remediation", &logs)
+        .await;
     let (name, chart) = (full_name(&current), versioned_chart(&current));
     let result = match ended {
         Ended::NotFound => Err(ActionFailed(format!(

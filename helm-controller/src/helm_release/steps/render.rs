@@ -8,7 +8,7 @@ use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::{ParsedChart, RenderOptions, Rendered, Values};
 use flux_kustomize::Allowance;
 use flux_release::post_render::PostRenderers;
-use rand::RngCore as _;
+use rand::Rng as _;
 
 use super::super::pass::Pass;
 use super::super::settings;
@@ -34,7 +34,7 @@ pub(super) async fn render(
         &spec.post_renderers,
         spec.common_metadata.as_ref(),
         (&pass.key.namespace, &pass.key.name),
-        Allowance::of(pass.tools.budget.claim()),
+        Allowance::new(Arc::new(pass.tools.budget.claim())),
     );
     let options = RenderOptions {
         revision,

@@ -12,8 +12,8 @@ use super::super::pass::Pass;
 use super::super::settings::{self, Attempt};
 use super::super::snapshot::{self, latest};
 use super::super::summary::{RELEASED, REMEDIATED, TEST_SUCCESS, summarize};
-use super::make::{report_made, take_inventory};
 use super::failure_reason;
+use super::make::{report_made, take_inventory};
 
 /// Takes the newest record into the history if it is the result of the attempt that was interrupted: of this chart and these
 /// values, newer than all that is known, and finished. Returns whether it is.
@@ -81,9 +81,12 @@ fn is_result(pass: &Pass<'_>, run: &Run<HelmRelease>, record: &Release) -> bool 
         record.status(),
         ReleaseStatus::Deployed | ReleaseStatus::Failed
     );
-    let is_newer = latest(&run.status.history)
-        .is_none_or(|known| i64::from(known.version) < record.revision);
-    let metadata = record.chart.as_ref().and_then(|chart| chart.metadata.as_ref());
+    let is_newer =
+        latest(&run.status.history).is_none_or(|known| i64::from(known.version) < record.revision);
+    let metadata = record
+        .chart
+        .as_ref()
+        .and_then(|chart| chart.metadata.as_ref());
     let chart = &pass.loaded.chart.chart().metadata;
     let is_chart = metadata.is_some_and(|m| m.name == chart.name && m.version == chart.version);
     let digest = config_digest(pass.tools.policy.digests, &record.config);

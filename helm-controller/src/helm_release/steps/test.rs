@@ -56,11 +56,16 @@ async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), Ac
         ..Options::default()
     };
     let releaser = pass.releaser(&Logs::default(), options);
-    let action = releaser.test(&pass.name, &test_options(&spec.filters));
+    let filters = test_options(&spec.filters);
+    let action = releaser.test(&pass.name, &filters);
     let action = action.await.map_err(|error| pass.failed(&error))?;
     let performed = pass.perform(run, &releaser, action).await;
     let algorithm = pass.tools.policy.digests;
-    for record in performed.stored.iter().filter(|record| is_of(&current, record)) {
+    for record in performed
+        .stored
+        .iter()
+        .filter(|record| is_of(&current, record))
+    {
         // Only results of the release that is recorded as the latest count (HC-TEST-005, HC-TEST-011).
         snapshot::update_in_place(&mut run.status.history, record, algorithm);
         let history = run.status.history.iter_mut();

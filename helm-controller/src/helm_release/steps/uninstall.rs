@@ -125,7 +125,7 @@ pub(in super::super) async fn uninstall(
     let logs = Logs::default();
     let ended = with.run(run, &current, "uninstall", &logs).await;
     let name = full_name(&current);
-    let mut gone = |run: &mut Run<HelmRelease>, message: String| {
+    let gone = |run: &mut Run<HelmRelease>, message: String| {
         run.conditions
             .set(RELEASED, Status::False, R::UninstallSucceeded, message);
     };

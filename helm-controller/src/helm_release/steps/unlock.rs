@@ -37,7 +37,11 @@ async fn unlock_newest(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<()
         return Ok(());
     }
     let algorithm = pass.tools.policy.digests;
-    let known = run.status.history.iter().find(|known| is_of(known, &record));
+    let known = run
+        .status
+        .history
+        .iter()
+        .find(|known| is_of(known, &record));
     let digest = known.and_then(|known| known.oci_digest.clone());
     let current = snapshot(algorithm, &record, "", &digest.unwrap_or_default());
     let (name, chart) = (full_name(&current), versioned_chart(&current));
