@@ -54,6 +54,13 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             "warning: the 'AdoptLegacyReleases' feature gate is ignored and has no effect since v1.5.0, adoption of HelmRelease resources in legacy API versions is no longer supported"
         );
     }
+    // HC-PROC-032
+    if gate("DetectDrift") || gate("CorrectDrift") {
+        tracing::info!(
+            logger = "setup",
+            "the feature gates DetectDrift and CorrectDrift have no effect: drift detection is configured by .spec.driftDetection of each HelmRelease"
+        );
+    }
     let direct = gate("DirectSourceFetch");
     if direct {
         tracing::info!(

@@ -20,6 +20,7 @@ async fn bench() -> Result {
     for name in [
         "source-controller",
         "kustomize-controller",
+        "helm-controller",
         "notification-controller",
     ] {
         let built = name.to_owned();

@@ -6,19 +6,21 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
 ];
 
-/// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
+/// The ledger's table: the row, the flag, its type, and its default in source-, kustomize-, helm- and notification-controller; a dash if the
 /// controller does not have it. The row is empty if the flag is accepted and its feature does not exist yet.
-const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
+const FLAGS: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
     (
         "RT-FLM-001",
         "metrics-addr",
         "string",
+        ":8080",
         ":8080",
         ":8080",
         ":8080",
@@ -30,20 +32,38 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         ":9440",
         ":9440",
         ":9440",
+        ":9440",
     ),
-    ("RT-FLM-003", "events-addr", "string", "", "", ":9090"),
-    ("RT-FLM-004", "concurrent", "int", "2", "4", "4"),
+    ("RT-FLM-003", "events-addr", "string", "", "", "", ":9090"),
+    ("RT-FLM-004", "concurrent", "int", "2", "4", "4", "4"),
     (
         "RT-FLM-005",
         "requeue-dependency",
         "duration",
         "30s",
         "30s",
+        "30s",
         "-",
     ),
-    ("RT-FLM-006", "http-retry", "int", "-", "9", "-"),
-    ("RT-FLM-008", "kube-api-qps", "float32", "50", "50", "50"),
-    ("RT-FLM-009", "kube-api-burst", "int", "300", "300", "300"),
+    ("RT-FLM-006", "http-retry", "int", "-", "9", "9", "-"),
+    (
+        "RT-FLM-008",
+        "kube-api-qps",
+        "float32",
+        "50",
+        "50",
+        "50",
+        "50",
+    ),
+    (
+        "RT-FLM-009",
+        "kube-api-burst",
+        "int",
+        "300",
+        "300",
+        "300",
+        "300",
+    ),
     (
         "RT-FLM-010",
         "log-encoding",
@@ -51,12 +71,22 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "json",
         "json",
         "json",
+        "json",
     ),
-    ("RT-FLM-011", "log-level", "string", "info", "info", "info"),
+    (
+        "RT-FLM-011",
+        "log-level",
+        "string",
+        "info",
+        "info",
+        "info",
+        "info",
+    ),
     (
         "RT-FLM-012",
         "enable-leader-election",
         "bool",
+        "false",
         "false",
         "false",
         "false",
@@ -68,11 +98,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "true",
         "true",
         "true",
+        "true",
     ),
     (
         "RT-FLM-014",
         "leader-election-lease-duration",
         "duration",
+        "35s",
         "35s",
         "35s",
         "35s",
@@ -84,11 +116,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "30s",
         "30s",
         "30s",
+        "30s",
     ),
     (
         "RT-FLM-016",
         "leader-election-retry-period",
         "duration",
+        "5s",
         "5s",
         "5s",
         "5s",
@@ -100,6 +134,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "750ms",
         "750ms",
         "750ms",
+        "750ms",
     ),
     (
         "RT-FLM-018",
@@ -108,8 +143,17 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "15m",
         "15m",
         "15m",
+        "15m",
     ),
-    ("RT-FLM-019", "feature-gates", "mapStringBool", "", "", ""),
+    (
+        "RT-FLM-019",
+        "feature-gates",
+        "mapStringBool",
+        "",
+        "",
+        "",
+        "",
+    ),
     (
         "RT-FLM-020",
         "watch-all-namespaces",
@@ -117,12 +161,22 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "true",
         "true",
         "true",
+        "true",
     ),
-    ("RT-FLM-021", "watch-label-selector", "string", "", "", "-"),
+    (
+        "RT-FLM-021",
+        "watch-label-selector",
+        "string",
+        "",
+        "",
+        "",
+        "-",
+    ),
     (
         "RT-FLM-022",
         "watch-configs-label-selector",
         "string",
+        "reconcile.fluxcd.io/watch=Enabled",
         "reconcile.fluxcd.io/watch=Enabled",
         "reconcile.fluxcd.io/watch=Enabled",
         "reconcile.fluxcd.io/watch=Enabled",
@@ -134,11 +188,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "-",
         "false",
         "false",
+        "false",
     ),
     (
         "RT-FLM-024",
         "interval-jitter-percentage",
         "uint8",
+        "5",
         "5",
         "5",
         "-",
@@ -150,11 +206,13 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "100",
         "100",
         "100",
+        "100",
     ),
     (
         "RT-FLM-026",
         "token-cache-max-duration",
         "duration",
+        "1h",
         "1h",
         "1h",
         "1h",
@@ -166,12 +224,14 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "",
         "",
         "",
+        "",
     ),
     (
         "RT-FLM-028",
         "default-kubeconfig-service-account",
         "string",
         "-",
+        "",
         "",
         "-",
     ),
@@ -182,12 +242,14 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "-",
         "",
         "-",
+        "-",
     ),
     (
         "RT-FLM-030",
         "insecure-kubeconfig-exec",
         "bool",
         "-",
+        "false",
         "false",
         "-",
     ),
@@ -197,6 +259,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "bool",
         "-",
         "false",
+        "false",
         "-",
     ),
     (
@@ -205,16 +268,42 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "stringArray",
         "-",
         "",
+        "",
         "-",
     ),
-    ("RT-FLM-033", "storage-path", "string", "/data", "-", "-"),
-    ("RT-FLM-034", "storage-addr", "string", ":9090", "-", "-"),
-    ("RT-FLM-035", "storage-adv-addr", "string", "", "-", "-"),
+    (
+        "RT-FLM-033",
+        "storage-path",
+        "string",
+        "/data",
+        "-",
+        "-",
+        "-",
+    ),
+    (
+        "RT-FLM-034",
+        "storage-addr",
+        "string",
+        ":9090",
+        "-",
+        "-",
+        "-",
+    ),
+    (
+        "RT-FLM-035",
+        "storage-adv-addr",
+        "string",
+        "",
+        "-",
+        "-",
+        "-",
+    ),
     (
         "RT-FLM-036",
         "artifact-retention-ttl",
         "duration",
         "1m",
+        "-",
         "-",
         "-",
     ),
@@ -225,6 +314,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "2",
         "-",
         "-",
+        "-",
     ),
     (
         "RT-FLM-038",
@@ -233,14 +323,55 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "sha256",
         "-",
         "-",
+        "-",
     ),
-    ("RT-FLM-039", "ssh-kex-algos", "strings", "", "-", "-"),
-    ("RT-FLM-040", "ssh-hostkey-algos", "strings", "", "-", "-"),
-    ("", "helm-index-max-size", "int64", "52428800", "-", "-"),
-    ("", "helm-chart-max-size", "int64", "10485760", "-", "-"),
-    ("", "helm-chart-file-max-size", "int64", "5242880", "-", "-"),
-    ("", "helm-cache-max-size", "int", "0", "-", "-"),
-    ("RT-FLM-045", "helm-cache-ttl", "string", "15m", "-", "-"),
+    ("RT-FLM-039", "ssh-kex-algos", "strings", "", "-", "-", "-"),
+    (
+        "RT-FLM-040",
+        "ssh-hostkey-algos",
+        "strings",
+        "",
+        "-",
+        "-",
+        "-",
+    ),
+    (
+        "",
+        "helm-index-max-size",
+        "int64",
+        "52428800",
+        "-",
+        "-",
+        "-",
+    ),
+    (
+        "",
+        "helm-chart-max-size",
+        "int64",
+        "10485760",
+        "-",
+        "-",
+        "-",
+    ),
+    (
+        "",
+        "helm-chart-file-max-size",
+        "int64",
+        "5242880",
+        "-",
+        "-",
+        "-",
+    ),
+    ("", "helm-cache-max-size", "int", "0", "-", "-", "-"),
+    (
+        "RT-FLM-045",
+        "helm-cache-ttl",
+        "string",
+        "15m",
+        "-",
+        "-",
+        "-",
+    ),
     (
         "RT-FLM-046",
         "helm-cache-purge-interval",
@@ -248,16 +379,34 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "1m",
         "-",
         "-",
+        "-",
     ),
-    ("RT-FLM-047", "concurrent-ssa", "int", "-", "4", "-"),
-    ("RT-FLM-048", "no-remote-bases", "bool", "-", "false", "-"),
-    ("KC-PROC-012", "sops-age-secret", "string", "-", "", "-"),
+    ("RT-FLM-047", "concurrent-ssa", "int", "-", "4", "-", "-"),
+    (
+        "RT-FLM-048",
+        "no-remote-bases",
+        "bool",
+        "-",
+        "false",
+        "-",
+        "-",
+    ),
+    (
+        "KC-PROC-012",
+        "sops-age-secret",
+        "string",
+        "-",
+        "",
+        "-",
+        "-",
+    ),
     (
         "KC-PROC-013",
         "sops-vault-configmap",
         "string",
         "-",
         "",
+        "-",
         "-",
     ),
     (
@@ -267,12 +416,22 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "-",
         "",
         "-",
+        "-",
     ),
-    ("NC-PROC-004", "receiverAddr", "string", "-", "-", ":9292"),
+    (
+        "NC-PROC-004",
+        "receiverAddr",
+        "string",
+        "-",
+        "-",
+        "-",
+        ":9292",
+    ),
     (
         "NC-PROC-006",
         "rate-limit-interval",
         "duration",
+        "-",
         "-",
         "-",
         "5m",
@@ -283,55 +442,181 @@ const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "bool",
         "-",
         "-",
+        "-",
         "false",
+    ),
+    (
+        "RT-FLM-007",
+        "http-timeout",
+        "duration",
+        "-",
+        "-",
+        "30s",
+        "-",
+    ),
+    (
+        "RT-FLM-052",
+        "graceful-shutdown-timeout",
+        "duration",
+        "-",
+        "-",
+        "10m0s",
+        "-",
+    ),
+    (
+        "RT-FLM-053",
+        "oom-watch-memory-threshold",
+        "uint8",
+        "-",
+        "-",
+        "95",
+        "-",
+    ),
+    (
+        "RT-FLM-054",
+        "oom-watch-interval",
+        "duration",
+        "-",
+        "-",
+        "500ms",
+        "-",
+    ),
+    (
+        "RT-FLM-055",
+        "oom-watch-max-memory-path",
+        "string",
+        "-",
+        "-",
+        "",
+        "-",
+    ),
+    (
+        "RT-FLM-056",
+        "oom-watch-current-memory-path",
+        "string",
+        "-",
+        "-",
+        "",
+        "-",
+    ),
+    (
+        "RT-FLM-057",
+        "snapshot-digest-algo",
+        "string",
+        "-",
+        "-",
+        "sha256",
+        "-",
     ),
 ];
 
-/// The row, the gate, and its default in source-, kustomize- and notification-controller. The row is empty if the gate is accepted and
+/// The row, the gate, and its default in source-, kustomize-, helm- and notification-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
-const GATES: &[(&str, &str, &str, &str, &str)] = &[
+const GATES: &[(&str, &str, &str, &str, &str, &str)] = &[
     (
         "RT-FGM-002",
         "CacheSecretsAndConfigMaps",
         "false",
         "false",
         "false",
+        "false",
     ),
-    ("RT-FGM-003", "DisableConfigWatchers", "-", "false", "false"),
-    ("RT-FGM-004", "DirectSourceFetch", "-", "false", "-"),
-    ("RT-FGM-005", "ExternalArtifact", "-", "false", "-"),
+    (
+        "RT-FGM-003",
+        "DisableConfigWatchers",
+        "-",
+        "false",
+        "false",
+        "false",
+    ),
+    (
+        "RT-FGM-004",
+        "DirectSourceFetch",
+        "-",
+        "false",
+        "false",
+        "-",
+    ),
+    ("RT-FGM-005", "ExternalArtifact", "-", "false", "false", "-"),
     (
         "RT-FGM-006",
         "AdditiveCELDependencyCheck",
         "-",
         "false",
+        "false",
         "-",
     ),
-    ("RT-FGM-026", "DisableCommitStatusEvent", "-", "false", "-"),
+    (
+        "RT-FGM-026",
+        "DisableCommitStatusEvent",
+        "-",
+        "false",
+        "-",
+        "-",
+    ),
     (
         "RT-FGM-007",
         "CancelHealthCheckOnNewRevision",
         "-",
         "false",
+        "false",
         "-",
     ),
-    ("RT-FGM-008", "DisableStatusPollerCache", "-", "true", "-"),
-    ("RT-FGM-009", "DisableFailFastBehavior", "-", "false", "-"),
+    (
+        "RT-FGM-008",
+        "DisableStatusPollerCache",
+        "-",
+        "true",
+        "-",
+        "-",
+    ),
+    (
+        "RT-FGM-009",
+        "DisableFailFastBehavior",
+        "-",
+        "false",
+        "-",
+        "-",
+    ),
     (
         "RT-FGM-010",
         "StrictPostBuildSubstitutions",
         "-",
         "true",
         "-",
+        "-",
     ),
-    ("RT-FGM-011", "GroupChangeLog", "-", "false", "-"),
-    ("RT-FGM-012", "MigrateAPIVersion", "-", "false", "-"),
+    ("RT-FGM-011", "GroupChangeLog", "-", "false", "-", "-"),
+    ("RT-FGM-012", "MigrateAPIVersion", "-", "false", "-", "-"),
+    ("RT-FGM-013", "DetectDrift", "-", "-", "false", "-"),
+    ("RT-FGM-014", "CorrectDrift", "-", "-", "false", "-"),
+    ("RT-FGM-015", "AllowDNSLookups", "-", "-", "false", "-"),
+    ("RT-FGM-016", "OOMWatch", "-", "-", "false", "-"),
+    ("RT-FGM-017", "AdoptLegacyReleases", "-", "-", "false", "-"),
+    (
+        "RT-FGM-018",
+        "DisableChartDigestTracking",
+        "-",
+        "-",
+        "false",
+        "-",
+    ),
+    ("RT-FGM-019", "UseHelm3Defaults", "-", "-", "false", "-"),
+    (
+        "RT-FGM-020",
+        "DefaultToRetryOnFailure",
+        "-",
+        "-",
+        "false",
+        "-",
+    ),
 ];
 
 /// The controllers that accept a gate which they no longer have (RT-FGM-001, RT-FGT-005).
 const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
+    ("helm-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
 ];
 
@@ -387,8 +672,8 @@ fn flags_match_the_ledger() -> Result {
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{name} --help: {}", output.status);
         let mut have = flags(&help);
-        for (row, flag, kind, source, kustomize, notification) in FLAGS {
-            let default = [source, kustomize, notification][column];
+        for (row, flag, kind, source, kustomize, helm, notification) in FLAGS {
+            let default = [source, kustomize, helm, notification][column];
             let found = have.remove(*flag);
             let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
             ensure!(
@@ -409,8 +694,8 @@ fn flags_match_the_ledger() -> Result {
 fn flags_of_other_controllers_are_usage_errors() -> Result {
     // RT-FLG-009, RT-DIF-001
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, flag, _, source, kustomize, notification) in FLAGS {
-            if *[source, kustomize, notification][column] != "-" {
+        for (row, flag, _, source, kustomize, helm, notification) in FLAGS {
+            if *[source, kustomize, helm, notification][column] != "-" {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
@@ -438,8 +723,8 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 #[test]
 fn gates_match_the_ledger() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, gate, source, kustomize, notification) in GATES {
-            let known = *[source, kustomize, notification][column] != "-";
+        for (row, gate, source, kustomize, helm, notification) in GATES {
+            let known = *[source, kustomize, helm, notification][column] != "-";
             if RETIRED.contains(&(name, gate)) {
                 continue;
             }
@@ -609,18 +894,18 @@ fn code_of(name: &str) -> Result<String> {
 fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         let code = code_of(name)?;
-        let known = |defaults: [&'static str; 3]| Some(defaults[column]).filter(|it| *it != "-");
+        let known = |defaults: [&'static str; 4]| Some(defaults[column]).filter(|it| *it != "-");
         let flags: Vec<_> = FLAGS
             .iter()
-            .filter_map(|(_, flag, kind, source, kustomize, notification)| {
-                known([source, kustomize, notification])
+            .filter_map(|(_, flag, kind, source, kustomize, helm, notification)| {
+                known([source, kustomize, helm, notification])
                     .map(|default| (*flag, value(flag, kind, default)))
             })
             .collect();
         let gates: Vec<_> = GATES
             .iter()
-            .filter_map(|(_, gate, source, kustomize, notification)| {
-                known([source, kustomize, notification]).map(|default| (*gate, default))
+            .filter_map(|(_, gate, source, kustomize, helm, notification)| {
+                known([source, kustomize, helm, notification]).map(|default| (*gate, default))
             })
             .collect();
         let mut args: Vec<String> = flags

@@ -13,9 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
 ];
 

@@ -10,9 +10,10 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
 ];
 
@@ -20,12 +21,17 @@ const CONTROLLERS: [&str; 3] = [
 const ALL: &[&str] = &CONTROLLERS;
 
 /// Whose objects have identities of AWS.
-const AWS: &[&str] = &["source-controller", "kustomize-controller"];
+const AWS: &[&str] = &[
+    "source-controller",
+    "kustomize-controller",
+    "helm-controller",
+];
 
 /// Whose objects have identities of Azure and Google Cloud.
 const CLOUDS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
 ];
 
@@ -54,10 +60,9 @@ const VARIABLES: &[Variable] = &[
         ALL,
         "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
     ),
-    // helm-controller's.
     variable(
         "FLUX_SCHEMA_ALLOW_PRIVATE",
-        &[],
+        &["helm-controller"],
         "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",
     ),
     variable(
@@ -97,12 +102,12 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "SOURCE_CONTROLLER_LOCALHOST",
-        &["kustomize-controller"],
+        &["kustomize-controller", "helm-controller"],
         "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",
     ),
     variable(
         "SOURCE_WATCHER_LOCALHOST",
-        &["kustomize-controller"],
+        &["kustomize-controller", "helm-controller"],
         "The same for the artifacts of source-watcher.",
     ),
     variable(

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 /// The release of Flux that the controllers stand in for, as a label of all objects.
 const VERSION: &str = "v2.10.1";
 /// The controllers whose manifests are here.
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
 ];
 /// The controllers that are not implemented yet, with their objects.
-const ABSENT: [&str; 4] = [
-    "helm-controller",
+const ABSENT: [&str; 3] = [
     "image-reflector-controller",
     "image-automation-controller",
     "source-watcher",
