@@ -39,6 +39,7 @@ struct Identity {
 /// A chart with what its source says of it.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
+    identity: Identity,
     pub(super) chart: ParsedChart,
     /// The digest of the artifact in its registry; empty if the source has none (HC-CHART-030).
     pub(super) oci_digest: String,
@@ -152,16 +153,19 @@ impl Charts {
             }
         }
         let loaded = Arc::new(Loaded {
+            identity,
             chart: ParsedChart::new(chart),
             oci_digest,
         });
-        self.keep(&identity, &loaded);
+        self.keep(&loaded);
         Ok(loaded)
     }
 
-    fn keep(&self, identity: &Identity, loaded: &Arc<Loaded>) {
+    /// Keeps a chart, with its size as it is now: parsed templates are part of it after the first render.
+    pub(super) fn keep(&self, loaded: &Arc<Loaded>) {
         let bytes = u64::try_from(loaded.chart.size()).unwrap_or(u64::MAX);
-        self.kept.insert(identity.clone(), loaded.clone(), bytes);
+        let identity = loaded.identity.clone();
+        self.kept.insert(identity, loaded.clone(), bytes);
     }
 }
 

@@ -150,7 +150,11 @@ fn add_leaves(confidential: &mut Confidential, value: &Value) {
         Value::String(text) if text.len() >= SHORTEST && !is_word(text) => {
             confidential.add(text.as_bytes());
         }
+        // Smaller ones are parts of other numbers.
         Value::Int(number) if number.unsigned_abs() >= 1000 => {
+            confidential.add(number.to_string().as_bytes());
+        }
+        Value::Float(number) if number.abs() >= 1000.0 => {
             confidential.add(number.to_string().as_bytes());
         }
         _ => {}

@@ -129,7 +129,11 @@ impl Bench {
         text: &str,
     ) -> Result<Value> {
         let goal = format!("is {status} for {reason}: {text}");
-        let says = |object: &Value| has(object, "Ready", status, reason, text);
+        // Between two steps Ready may be True already.
+        let settled = |object: &Value| {
+            status != "True" || kind_tests::condition(object, "Reconciling").is_none()
+        };
+        let says = |object: &Value| has(object, "Ready", status, reason, text) && settled(object);
         self.namespace.wait(HELM_RELEASE, name, &goal, says).await
     }
 

@@ -56,7 +56,11 @@ async fn helm_reads_our_releases_and_we_take_back_what_it_changed() -> Result {
             "manifest"
         );
     }
-    helm(&bench, Helm::V4, &["rollback", "web", "1"])?;
+    helm(
+        &bench,
+        Helm::V4,
+        &["rollback", "web", "1", "--force-conflicts"],
+    )?;
     ensure!(bench.text().await? == "one", "helm did not roll back");
     bench.run().await?;
     let object = bench.says("True", "UpgradeSucceeded", "web.v4").await?;

@@ -69,7 +69,7 @@ async fn forget_last(bench: &Bench, attempt: &str, kept: usize) -> Result {
     let message = format!("Running '{attempt}' action with timeout of 20s");
     let condition = |kind: &str, value: &str| {
         json!({"type": kind, "status": value, "reason": "Progressing", "message": message,
-            "observedGeneration": status["observedGeneration"], "lastTransitionTime": "2026-01-01T00:00:00Z"})
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
     };
     status["conditions"] = json!([
         condition("Reconciling", "True"),
@@ -148,5 +148,84 @@ async fn a_record_that_was_changed_or_deleted_is_made_anew() -> Result {
     );
     bench.namespace.delete(SECRET, name).await?;
     bench.says("True", "InstallSucceeded", "web.v1").await?;
+    Ok(())
+}
+
+/// The points at which the controller is killed during an upgrade: each is a state that another client can see.
+const POINTS: [&str; 4] = ["announced", "stored", "applied", "deployed"];
+
+// FR-H-016
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_is_killed_anywhere_ends_at_the_same_release() -> Result {
+    let mut bench = Bench::start("hr-kills").await?;
+    bench
+        .publish("1.0.0", &[("templates/map.yaml", MAP)])
+        .await?;
+    bench.release(json!({"values": {"text": "0"}})).await?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    for (round, point) in POINTS.into_iter().enumerate() {
+        let text = format!("{}", round + 1);
+        let last = bench.revisions().await?.last().map_or(0, |(last, _)| *last);
+        bench.release(json!({"values": {"text": text}})).await?;
+        let next = format!("sh.helm.release.v1.web.v{}", last + 1);
+        let any = |_: &Value| true;
+        match point {
+            "announced" => {
+                let running = |object: &Value| object.to_string().contains("Running 'upgrade'");
+                let wait = bench.namespace.wait(HELM_RELEASE, "web", "starts", running);
+                wait.await?;
+            }
+            "stored" => {
+                bench
+                    .namespace
+                    .wait(SECRET, &next, "is stored", any)
+                    .await?;
+            }
+            "applied" => {
+                let applied = |map: &Value| map["data"]["text"] == *text;
+                let wait =
+                    bench
+                        .namespace
+                        .wait(kind_tests::CONFIG_MAP, "web-map", "is applied", applied);
+                wait.await?;
+            }
+            _ => {
+                let deployed =
+                    |secret: &Value| secret["metadata"]["labels"]["status"] == "deployed";
+                let wait = bench.namespace.wait(SECRET, &next, "is deployed", deployed);
+                wait.await?;
+            }
+        }
+        bench.helm.kill()?;
+        let left = bench.revisions().await?;
+        bench.helm.restart().await?;
+        let done = |object: &Value| {
+            let digest = &object["status"]["history"][0]["configDigest"];
+            kind_tests::is_ready(object, "True")
+                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+                && *digest == object["status"]["lastAttemptedConfigDigest"]
+        };
+        bench
+            .namespace
+            .wait(HELM_RELEASE, "web", "is ready", done)
+            .await?;
+        ensure!(bench.text().await? == text, "{point}");
+        let now = bench.revisions().await?;
+        let deployed: Vec<_> = now
+            .iter()
+            .filter(|(_, status)| status == "deployed")
+            .collect();
+        ensure!(
+            deployed.len() == 1 && now.last().map(|(_, status)| &**status) == Some("deployed"),
+            "{point}: {left:?} {now:?}"
+        );
+        // What had been finished was not done again.
+        let finished = left
+            .last()
+            .filter(|(revision, status)| *revision == last + 1 && status == "deployed");
+        if finished.is_some() {
+            ensure!(now.last() == left.last(), "{point}: {left:?} {now:?}");
+        }
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, MAP, STUCK, history};
 
-const TEST: &str = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: check\n  annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: before-hook-creation}\nspec:\n  backoffLimit: 0\n  activeDeadlineSeconds: 1\n  template:\n    spec:\n      restartPolicy: Never\n      {{- if .Values.broken }}\n      nodeSelector: {no: such-node}\n      {{- end }}\n      containers: [{name: c, image: example.com/c}]\n";
+const TEST: &str = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: check\n  annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: before-hook-creation}\nspec:\n  backoffLimit: 0\n  {{- if .Values.broken }}\n  activeDeadlineSeconds: 1\n  {{- end }}\n  template:\n    spec:\n      restartPolicy: Never\n      {{- if .Values.broken }}\n      nodeSelector: {no: such-node}\n      {{- end }}\n      containers: [{name: c, image: example.com/c}]\n";
 
 // HC-ACT-052, HC-ACT-059, HC-ACT-067
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

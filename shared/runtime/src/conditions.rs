@@ -502,4 +502,25 @@ mod tests {
             "an owned condition stays as this process has it"
         );
     }
+
+    // HC-ACT-048
+    #[test]
+    fn a_replaced_condition_keeps_its_time() {
+        const FROM: ConditionType = ConditionType::new("Remediated");
+        const TO: ConditionType = ConditionType::new("Released");
+        let since = |conditions: &Conditions, kind: ConditionType| {
+            conditions.get(kind).map(|found| found.last_transition_time)
+        };
+        let mut conditions = Conditions::empty(2);
+        conditions.replace(FROM, TO, Status::True, "R", "m");
+        assert!(conditions.is_empty());
+        conditions.clock = || Timestamp::from_second(60).unwrap();
+        conditions.set(FROM, Status::True, "RollbackSucceeded", "back");
+        conditions.clock = || Timestamp::from_second(120).unwrap();
+        conditions.set(TO, Status::False, "UpgradeFailed", "no");
+        conditions.replace(FROM, TO, Status::True, "UpgradeSucceeded", "yes");
+        assert!(conditions.get(FROM).is_none() && conditions.is_true(TO));
+        let minute = Time(Timestamp::from_second(60).unwrap());
+        assert_eq!(since(&conditions, TO), Some(minute));
+    }
 }

@@ -62,7 +62,9 @@ pub(in super::super) async fn make(
     run.conditions.remove(TEST_SUCCESS);
     run.conditions.remove(REMEDIATED);
     let logs = Logs::default();
-    let (stored, result) = match start(pass, attempt, &logs).await {
+    let started_action = start(pass, attempt, &logs).await;
+    pass.tools.charts.keep(&pass.loaded);
+    let (stored, result) = match started_action {
         Ok((releaser, action)) => {
             let performed = pass.perform(run, &releaser, action).await;
             (performed.stored, performed.result)
