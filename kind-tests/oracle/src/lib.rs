@@ -24,7 +24,8 @@
 //! assert_eq!(go.ask(&request), Answer::Output(json!(r#"{"a":true}"#)));
 //! ```
 //!
-//! To add an engine, add a folder `cmd/<name>` with a `main` that passes its modes to `serve.Run`.
+//! To add an engine, add a folder `cmd/<name>` with a `main` that passes its modes to `serve.Run`, or `helm/cmd/<name>` if it
+//! asks Helm: these commands are a module of their own, with the versions that Helm needs.
 //!
 //! What to ask and how to compare is up to the tests.
 

@@ -121,13 +121,22 @@ pub(crate) fn module() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The Go module of a command: its own if it has one, since its libraries need versions that the others cannot have.
+/// The Go module of a command: its own or that of Helm's commands if it is there, since their libraries need versions
+/// that the others cannot have.
 pub(crate) fn module_of(command: &str) -> PathBuf {
-    let own = module().join("cmd").join(command);
-    if own.join("go.mod").exists() {
-        own
+    let folder = folder_of(command);
+    let mut folders = folder.ancestors();
+    let found = folders.find(|folder| folder.join("go.mod").exists());
+    found.unwrap_or(module()).to_owned()
+}
+
+/// The folder with the sources of a command.
+fn folder_of(command: &str) -> PathBuf {
+    let of_helm = module().join("helm/cmd").join(command);
+    if of_helm.is_dir() {
+        of_helm
     } else {
-        module().to_owned()
+        module().join("cmd").join(command)
     }
 }
 
@@ -153,7 +162,7 @@ pub(crate) fn fingerprint(command: &str) -> Fnv {
         module_of(command).join("go.mod"),
         module_of(command).join("go.sum"),
     ];
-    for folder in [root.join("serve"), root.join("cmd").join(command)] {
+    for folder in [root.join("serve"), folder_of(command)] {
         let entries = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("no command {command}: {}: {error}", folder.display()));
         files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
@@ -191,7 +200,7 @@ fn build(command: &str, version: &str) -> PathBuf {
     let output = Command::new("go")
         .args(["build", "-o"])
         .arg(&aside)
-        .arg(module().join("cmd").join(command))
+        .arg(folder_of(command))
         .current_dir(module_of(command))
         .output()
         .unwrap_or_else(|error| panic!("cannot run go: {error}"));

@@ -47,10 +47,10 @@ async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
     let performed = performed?;
     // HE-KUBE-019: one object is gone already
     ensure!(performed.result.is_ok(), "{:?}", performed.result);
-    // HE-ACT-031, HE-ACT-038
+    // HE-ACT-031, HE-ACT-041, HE-ACT-042
     ensure!(
         performed.info
-            == "These resources were kept due to the resource policy:\n[ConfigMap] kept\n2 resource(s) were not deleted because they are not owned by this release:\n[ConfigMap] foreign\n[ConfigMap] bare\n",
+            == "These resources were kept due to the resource policy:\n[ConfigMap] kept\n\n2 resource(s) were not deleted because they are not owned by this release:\n[ConfigMap] foreign\n[ConfigMap] bare\n",
         "{}",
         performed.info
     );

@@ -2,10 +2,13 @@
 
 mod applying;
 mod bench;
+mod definitions;
 mod deleting;
+mod drift;
 mod hooks;
 mod limits;
 mod lookups;
 mod records;
 mod requests;
+mod shutdown;
 mod waiting;

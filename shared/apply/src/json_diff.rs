@@ -211,3 +211,6 @@ fn length(value: &Value) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ const TEMPLATES: &[(&str, &str)] = &[
         "a: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.KubeVersion.GitVersion }}",
     ),
     (
-        "HE-OBJ-009",
+        "HE-OBJ-009, HE-OBJ-011",
         "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }} {{ .Capabilities.HelmVersion.GitCommit | quote }} {{ .Capabilities.HelmVersion.GitTreeState | quote }} {{ hasPrefix \"go1.\" .Capabilities.HelmVersion.GoVersion }}",
     ),
     ("", "a: {{ .Capabilities.HelmVersion.Nope }}"),
@@ -109,6 +109,45 @@ const TEMPLATES: &[(&str, &str)] = &[
     ),
     ("", "a: ["),
     (
+        "HE-OBJ-006",
+        "a: {{ range $name, $bytes := .Files }}{{ $name }}={{ typeOf $bytes }} {{ end }}{{ .Files.GetBytes \"f.txt\" }} {{ .Files.GetBytes \"f.txt\" | toString | quote }}{{ range $n, $_ := .Files.Glob \"*.txt\" }} {{ $n }}{{ end }}",
+    ),
+    (
+        "HE-OBJ-017",
+        "a: {{ .Files.Lines \"none\" | toJson }} {{ .Files.Lines \"empty.txt\" | toJson }} {{ .Files.Lines \"f.txt\" | toJson }}",
+    ),
+    (
+        "HE-FNN-016",
+        "a: {{ durationSeconds \"1m30s\" }} {{ durationSeconds 90 }} {{ durationSeconds 1.5 }} {{ durationSeconds \" 2.5 \" }} {{ durationSeconds \"x\" }} {{ durationSeconds nil }} {{ durationSeconds true }} {{ durationSeconds \"\" }}",
+    ),
+    (
+        "HE-FNN-016",
+        "a: {{ durationMinutes \"1h30s\" }} {{ durationHours \"90m\" }} {{ durationDays \"36h\" }} {{ durationWeeks \"252h\" }} {{ durationDays \"1h\" }} {{ durationWeeks 1 }} {{ durationHours -1.25 }}",
+    ),
+    (
+        "HE-FNN-016",
+        "a: {{ durationMilliseconds \"1.5s\" }} {{ durationMicroseconds -1.5 }} {{ durationNanoseconds \"1h\" }} {{ durationMilliseconds 9223372036 }} {{ durationMilliseconds 9223372037 }} {{ kindOf (durationMilliseconds 1) }} {{ durationNanoseconds \"9223372036.854776\" }}",
+    ),
+    (
+        "HE-FNN-016",
+        "a: {{ durationRoundTo \"1h29m31s\" \"1m\" }} {{ durationTruncateTo \"1h29m31s\" \"1m\" }} {{ durationRoundTo \"-90s\" 60 }} {{ durationTruncateTo -90 \"1m\" }} {{ durationRoundTo \"5s\" \"x\" }} {{ durationRoundTo \"x\" \"1s\" }} {{ durationTruncateTo \"5s\" 0 }} {{ durationRoundTo \"5s\" -1 }} {{ typeOf (durationRoundTo 1 1) }}",
+    ),
+    (
+        "HE-FNN-016",
+        "a: {{ mustToDuration \"1h\" }} {{ mustToDuration 90 }} {{ (mustToDuration \"90s\").Minutes }} {{ mustToDuration (mustToDuration 1) }} {{ mustToDuration \"0x1p4\" }}",
+    ),
+    // HE-ENG-022: a panic of a function is its error.
+    ("HE-ENG-022", "a: {{ mustToDuration \"1x\" }}"),
+    ("HE-ENG-022", "a: {{ mustToDuration nil }}"),
+    ("HE-ENG-022", "a: {{ mustToDuration \" \" }}"),
+    ("HE-ENG-022", "a: {{ mustToDuration (list 1) }}"),
+    ("HE-FNN-016", "a: {{ mustToDuration 9223372037 }}"),
+    ("HE-FNN-016", "a: {{ mustToDuration 1e300 }}"),
+    ("HE-FNN-016", "a: {{ mustToDuration \"inf\" }}"),
+    ("HE-FNN-016", "a: {{ mustToDuration \"1e400\" }}"),
+    ("HE-MAN-005", "a: |+\n  x\n\n\n---\nb: |\n  y\n\n"),
+    ("HE-MAN-005", "a: |+\n  x\n\n\n---\n# only a comment\n---\nb: 1\n"),
+    (
         "HE-OBJ-002, HE-OBJ-003",
         "a: {{ .Chart.Name }} {{ .Chart.name }} {{ .Chart.Annotations }} {{ .Chart.IsRoot }} {{ .Chart.Type | quote }}",
     ),
@@ -124,6 +163,7 @@ fn single_templates_render_as_in_helm() {
         let files = [
             ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
             ("values.yaml", values),
+            ("empty.txt", ""),
             ("f.txt", "hi\n"),
             ("templates/t.yaml", template),
         ];

@@ -183,7 +183,7 @@ fn shared_objects_behave_as_in_helm() {
 
 #[test]
 fn a_file_without_text_has_no_lines() {
-    // HE-OBJ-007
+    // HE-OBJ-007, HE-OBJ-017
     let lines = "a: {{ len (.Files.Lines \"empty.txt\") }}{{ range .Files.Lines \"empty.txt\" }}!{{ end }} {{ len (.Files.Lines \"two.txt\") }}";
     let files = [
         ("empty.txt", ""),

@@ -46,6 +46,8 @@ fn release() -> Release {
             last_deployed: time("2024-01-02T03:04:06Z"),
             description: "Install complete".to_owned(),
             status: Some(Status::Deployed),
+            // HE-REL-018
+            rollback_revision: 2,
             notes: "a < b\n".to_owned(),
             ..Info::default()
         }),
@@ -102,6 +104,8 @@ fn old_and_new_record_formats_are_read() {
     let read = decode(plain.as_bytes()).unwrap();
     // HE-REL-002: an empty time is zero
     let info = read.info.unwrap();
+    // HE-REL-016
+    assert_eq!(info.rollback_revision, 2);
     assert!(info.deleted.is_zero());
     assert_eq!(info.status, Some(Status::Superseded));
     assert_eq!(read.hooks[0].last_run, HookExecution::default());
@@ -109,6 +113,53 @@ fn old_and_new_record_formats_are_read() {
     for broken in ["", "!", "bm90IGpzb24=", "H4sIAAAA"] {
         assert!(decode(broken.as_bytes()).is_err(), "{broken}");
     }
+}
+
+// HE-REL-010
+#[test]
+fn every_status_has_its_name_in_records_and_labels() {
+    let names = [
+        "unknown", "deployed", "uninstalled", "superseded", "failed", "uninstalling",
+        "pending-install", "pending-upgrade", "pending-rollback",
+    ];
+    for name in names {
+        let text = json!({ "name": "r", "info": { "status": name }, "version": 1 }).to_string();
+        let read = decode(oracle::base64(text).as_bytes()).unwrap();
+        assert_eq!(read.status().as_str(), name);
+        assert_eq!(secret_labels(&read)["status"], name);
+        assert!(json_text(&read).contains(&format!("\"status\":\"{name}\"")));
+        assert_eq!(read.status().is_pending(), name.starts_with("pending"), "{name}");
+    }
+    let odd = json!({ "name": "r", "info": { "status": "odd" } }).to_string();
+    assert!(decode(oracle::base64(odd).as_bytes()).is_err());
+}
+
+// HE-REL-005
+#[test]
+fn a_record_has_only_the_files_of_the_root_chart() {
+    let file = |name: &str, text: &str| File::new(name, text.to_owned());
+    let chart = Chart::from_files(vec![
+        file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        file("templates/root.yaml", "a: 1\n"),
+        file("README.md", "of the root\n"),
+        file("charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 1.0.0\n"),
+        file("charts/db/templates/sub.yaml", "b: 1\n"),
+        file("charts/db/README.md", "of the subchart\n"),
+    ])
+    .unwrap();
+    let rendered = render(&chart, &flux_helm::Values::new(), &RenderOptions::new("rel", "apps"));
+    let rendered = rendered.unwrap();
+    let record = Release {
+        chart: Some(ReleaseChart::new(&chart, &rendered)),
+        manifest: rendered.manifest(false),
+        ..Release::default()
+    };
+    let read = decode(encode(&record).unwrap().as_bytes()).unwrap();
+    let chart = read.chart.unwrap();
+    let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&chart.templates), ["templates/root.yaml"]);
+    assert_eq!(names(&chart.files), ["README.md"]);
+    assert!(read.manifest.contains("b: 1"), "{}", read.manifest);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use support::pack;
 
 /// The folder of Helm's Go module, which contains its test data.
 fn module() -> Option<PathBuf> {
-    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kind-tests/oracle");
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kind-tests/oracle/helm");
     let output = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", "helm.sh/helm/v4"])
         .current_dir(oracle)

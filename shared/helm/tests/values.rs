@@ -8,6 +8,7 @@ use serde_json::json;
 use support::pack;
 
 const ONE: &str = "dependencies: [{name: db, version: 1.x}]";
+const TAGGED: &str = "dependencies: [{name: db, version: 1.x, tags: [x, y]}]";
 const SUBCHART: (&str, &str) = (
     "charts/db/Chart.yaml",
     "apiVersion: v2\nname: db\nversion: 1.2.3\n",
@@ -111,6 +112,137 @@ const CASES: &[Case] = &[
             "sub: '{\"a\":\"root\",\"b\":\"db\",\"t\":{\"x\":\"root\",\"z\":\"db\"},\"user\":3}'",
         ],
     },
+    Case {
+        row: "HE-VAL-007",
+        dependencies: ONE,
+        values: "",
+        files: &[("templates/t.yaml", "a: '{{ .Values | toJson }}'")],
+        want: &["a: '{\"db\":{\"global\":{}}}'"],
+    },
+    // The alias is there when tags and conditions are looked at, and a condition overrides tags.
+    Case {
+        row: "HE-VAL-008",
+        dependencies: "dependencies: [{name: db, version: 1.x, alias: store, tags: [t], condition: store.on}]",
+        values: "tags: {t: true}\nstore: {on: false}\n",
+        files: &[
+            ("charts/db/templates/t.yaml", "a: store"),
+            ("templates/t.yaml", "a: '{{ hasKey .Values \"store\" }} {{ len .Subcharts }}'"),
+        ],
+        want: &["a: 'true 0'"],
+    },
+    Case {
+        row: "HE-VAL-009",
+        dependencies: "dependencies: [{name: db, version: 2.x, alias: store}]",
+        values: "",
+        files: &[("charts/db/templates/t.yaml", "a: {{ .Chart.Name }}")],
+        want: &["a: db"],
+    },
+    Case {
+        row: "HE-VAL-009",
+        dependencies: "",
+        values: "",
+        files: &[("charts/db/templates/t.yaml", "a: {{ .Chart.Name }}")],
+        want: &["a: db"],
+    },
+    Case {
+        row: "HE-VAL-010",
+        dependencies: "dependencies: [{name: db, version: 1.x, alias: one}, {name: db, version: 1.x, alias: two}]",
+        values: "two: {size: 2}\n",
+        files: &[
+            ("charts/db/values.yaml", "size: 1\n"),
+            ("charts/db/templates/t.yaml", "{{ .Chart.Name }}: {{ .Values.size }}"),
+        ],
+        want: &["one: 1", "two: 2"],
+    },
+    Case {
+        row: "HE-VAL-011",
+        dependencies: TAGGED,
+        values: "tags: {x: false, y: true}\n",
+        files: &[("charts/db/templates/t.yaml", "a: 1")],
+        want: &["a: 1"],
+    },
+    Case {
+        row: "HE-VAL-011",
+        dependencies: TAGGED,
+        values: "tags: {x: false}\n",
+        files: &[("charts/db/templates/t.yaml", "a: 1")],
+        want: &[],
+    },
+    Case {
+        row: "HE-VAL-011",
+        dependencies: TAGGED,
+        values: "tags: {z: false}\n",
+        files: &[("charts/db/templates/t.yaml", "a: 1")],
+        want: &["a: 1"],
+    },
+    // The first path with a boolean decides; a text and a table do not.
+    Case {
+        row: "HE-VAL-012",
+        dependencies: "dependencies: [{name: db, version: 1.x, condition: 'db.none,db.text,db.table,db.off,db.on'}]",
+        values: "db: {text: 'true', table: {a: 1}, off: false, on: true}\n",
+        files: &[("charts/db/templates/t.yaml", "a: 1")],
+        want: &[],
+    },
+    Case {
+        row: "HE-VAL-012",
+        dependencies: "dependencies: [{name: db, version: 1.x, condition: 'db.none,db.text'}]",
+        values: "db: {text: 'false'}\n",
+        files: &[("charts/db/templates/t.yaml", "a: 1")],
+        want: &["a: 1"],
+    },
+    Case {
+        row: "HE-VAL-013",
+        dependencies: "dependencies: [{name: mid, version: 1.0.0}]",
+        values: "mid: {in: {on: false}}\nin: {on: true}\n",
+        files: &[
+            (
+                "charts/mid/Chart.yaml",
+                "apiVersion: v2\nname: mid\nversion: 1.0.0\ndependencies: [{name: in, version: 1.0.0, condition: in.on}]\n",
+            ),
+            ("charts/mid/values.yaml", "in: {on: true}\n"),
+            ("charts/mid/templates/t.yaml", "mid: 1"),
+            ("charts/mid/charts/in/Chart.yaml", "apiVersion: v2\nname: in\nversion: 1.0.0\n"),
+            ("charts/mid/charts/in/templates/t.yaml", "in: 1"),
+        ],
+        want: &["mid: 1"],
+    },
+    Case {
+        row: "HE-VAL-014",
+        dependencies: "dependencies: [{name: db, version: 1.x, import-values: [data, {child: inner, parent: moved}, {child: none, parent: gone}]}]",
+        values: "",
+        files: &[
+            ("values.yaml", "both: parent\n"),
+            (
+                "charts/db/values.yaml",
+                "exports: {data: {k: 1, both: child}}\ninner: {z: 2}\n",
+            ),
+            (
+                "templates/t.yaml",
+                "a: '{{ .Values.k }} {{ .Values.both }} {{ .Values.moved | toJson }} {{ hasKey .Values \"gone\" }}'",
+            ),
+        ],
+        want: &["a: '1 parent {\"z\":2} false'"],
+    },
+    Case {
+        row: "HE-VAL-015",
+        dependencies: "dependencies: [{name: db, version: 1.x, alias: one}, {name: db, version: 1.x, alias: two, condition: two.on}]",
+        values: "two: {on: false}\n",
+        files: &[(
+            "templates/t.yaml",
+            "a: '{{ range .Chart.Dependencies }}{{ .Name }} {{ .Alias }} {{ .Enabled }}{{ end }}'",
+        )],
+        want: &["a: 'one one true'"],
+    },
+    Case {
+        row: "HE-VAL-017",
+        dependencies: ONE,
+        values: "",
+        files: &[(
+            "charts/db/templates/t.yaml",
+            "a: '{{ with .Release }}{{ .Name }} {{ .Namespace }} {{ .Revision }} {{ .IsInstall }} {{ .IsUpgrade }} {{ .Service }} {{ kindOf .Revision }}{{ end }}'",
+        )],
+        want: &["a: 'rel apps 1 true false Helm int'"],
+    },
 ];
 
 impl Case {
@@ -164,5 +296,31 @@ fn values_and_subcharts_match_helm() {
         };
         let found = documents(release["manifest"].as_str().unwrap_or_default());
         assert_eq!(found, case.want, "{} {}", case.row, case.values);
+    }
+}
+
+#[test]
+fn a_subchart_value_that_is_no_table_is_refused_before_schemas() {
+    // HE-SCHEMA-004, HE-VAL-005
+    let case = Case {
+        row: "",
+        dependencies: ONE,
+        values: "db: 5\n",
+        files: &[("charts/db/values.schema.json", "{}")],
+        want: &[],
+    };
+    let chart = Chart::from_archive(&case.archive()).unwrap();
+    let values = load_values(case.values.as_bytes()).unwrap();
+    let mut options = RenderOptions::new("rel", "apps");
+    for (is_upgrade, want) in [
+        (
+            false,
+            "chart dependencies processing failed: type mismatch on db: %!t(float64=5)",
+        ),
+        (true, "type mismatch on db: %!t(float64=5)"),
+    ] {
+        options.is_upgrade = is_upgrade;
+        let error = render(&chart, &values, &options).unwrap_err();
+        assert_eq!(flux_errors::chain(&error), want);
     }
 }

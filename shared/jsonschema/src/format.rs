@@ -250,7 +250,7 @@ fn email(text: &str) -> Checked {
     if local.len() > 64 {
         return fault("local part more than 64 characters long");
     }
-    if local.len() > 1 && local.starts_with('"') {
+    if local.len() > 1 && local.starts_with('"') && local.ends_with('"') {
         let mut inner = local.chars();
         let _ = (inner.next(), inner.next_back());
         if inner.as_str().contains(['\\', '"']) {

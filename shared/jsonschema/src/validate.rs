@@ -114,8 +114,13 @@ impl<'a> Validator<'a> {
         }
         self.findings = self.findings.saturating_sub(1);
         self.exhausted |= self.findings == 0;
-        let numbers: Vec<_> = self.at.iter().map(Token::text).collect();
-        Finding::new(pointer(numbers.iter().map(AsRef::as_ref)), kind())
+        Finding::new(self.place(), kind())
+    }
+
+    /// The pointer to the value that is validated.
+    fn place(&self) -> String {
+        let parts: Vec<_> = self.at.iter().map(Token::text).collect();
+        pointer(parts.iter().map(AsRef::as_ref))
     }
 
     /// Applies one schema to one value.

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_last_line_is_never_lost() {
-        // HE-LOAD-020
+        // HE-LOAD-020, HE-LOAD-022
         for length in 4000..4200 {
             let comment = "#".repeat(length);
             let values = load_values(format!("{comment}\nlast: 1").as_bytes()).unwrap();

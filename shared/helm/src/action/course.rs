@@ -213,8 +213,8 @@ impl Action {
         matches!(self.kind, Kind::Install | Kind::Upgrade { .. })
     }
 
-    /// Aborts an installation or upgrade, for example on a timeout: the release fails with this error (HE-ACT-013). Any
-    /// other action just ends. [`Action::next`] returns the remaining steps.
+    /// Aborts an installation or upgrade, for example on a timeout: the release fails with this error (HE-ACT-013,
+    /// HC-ACT-074), and what was created stays. Any other action just ends. [`Action::next`] returns the remaining steps.
     pub fn interrupt(&mut self, now: Time, error: &Failed) {
         self.asked = None;
         let on_error = match self.kind {
@@ -222,6 +222,8 @@ impl Action {
             _ => OnError::End(""),
         };
         self.failed(on_error, error.as_str(), now);
+        let cleans_up = |item: &Item| matches!(item, Item::Ask(Ask::CleanUp, _));
+        self.items.retain(|item| !cleans_up(item));
     }
 
     fn step(&self, ask: Ask) -> Step<'_> {

@@ -1,7 +1,7 @@
 //! Compares the steps of every action with Helm's, with a failure at any step.
 
 use flux_helm::Time;
-use flux_helm::action::{ApplyMethod, Failed, Step, WaitStrategy, check_name};
+use flux_helm::action::{ApplyMethod, Failed, Step, WaitStrategy, check_name, shorten_name};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
@@ -236,12 +236,13 @@ fn an_interrupted_action_fails() {
     // HE-ACT-013
     let now = Time::parse("2026-01-01T00:00:00Z").unwrap();
     let install = json!({"action": "install", "name": "web", "template": MAPS});
-    let upgrade = json!({"action": "upgrade", "name": "web", "template": MAPS, "history": [record(1, "deployed", MAPS, "ssa")]});
+    let upgrade = json!({"action": "upgrade", "name": "web", "template": MAPS, "cleanupOnFail": true, "history": [record(1, "deployed", MAPS, "ssa")]});
     for (request, description) in [
         (install, "Release \"web\" failed: context deadline exceeded"),
         (upgrade, "Upgrade \"web\" failed: context deadline exceeded"),
     ] {
         let mut action = begin(&request, now).unwrap();
+        assert!(action.is_interruptible());
         while action.next(now, Ok(())) != Step::Wait {}
         let late = Failed::new("context deadline exceeded");
         action.interrupt(now, &late);
@@ -252,6 +253,28 @@ fn an_interrupted_action_fails() {
         assert_eq!(record.info.as_ref().unwrap().description, description);
         assert_eq!(action.next(now, Ok(())), Step::Done(Err(&late)));
     }
+}
+
+#[test]
+fn a_rollback_records_where_it_went_back_to() {
+    // HE-REL-018
+    let now = Time::parse("2026-01-01T00:00:00Z").unwrap();
+    let history = json!([
+        record(3, "failed", MAPS, "ssa"),
+        record(2, "superseded", MAPS, "ssa"),
+        record(1, "superseded", MAPS, "ssa")
+    ]);
+    for (version, want) in [(0, 2), (1, 1)] {
+        let rollback = json!({"action": "rollback", "name": "web", "history": history, "revision": version});
+        let action = begin(&rollback, now).unwrap();
+        assert!(!action.is_interruptible());
+        let info = action.release().info.clone().unwrap();
+        assert_eq!(info.rollback_revision, want);
+        assert_eq!(info.description, format!("Rollback to {want}"));
+    }
+    let upgrade = json!({"action": "upgrade", "name": "web", "template": MAPS, "history": history});
+    let upgrade = begin(&upgrade, now).unwrap();
+    assert_eq!(upgrade.release().info.as_ref().unwrap().rollback_revision, 0);
 }
 
 #[test]
@@ -327,6 +350,19 @@ fn wait_strategy_names_match_helm() {
         };
         assert_eq!(ours, theirs, "{name:?}");
     }
+}
+
+#[test]
+fn names_that_are_too_long_are_shortened() {
+    // HC-ACT-023
+    let fits = "a".repeat(53);
+    assert_eq!(shorten_name(&fits), fits);
+    let long = "a-very-lengthy-target-namespace-with-a-nice-object-name";
+    let short = "a-very-lengthy-target-namespace-with-a-n-97af5d7f41f3";
+    assert_eq!(shorten_name(long), short);
+    // A character that is cut in two does not fail.
+    let odd = shorten_name(&"\u{e9}\u{20ac}".repeat(40));
+    assert!(odd.ends_with(|c: char| c.is_ascii_hexdigit()), "{odd}");
 }
 
 #[test]

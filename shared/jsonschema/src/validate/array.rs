@@ -39,9 +39,9 @@ impl<'a> Validator<'a> {
                 self.add(m, || Kind::AdditionalItems(count));
             }
             Some(Additional::Checked(schema)) => {
-                // Helm's validator starts to count from zero again.
                 for (i, item) in rest.iter().enumerate() {
-                    self.part(m, schema, item.view(), Token::Index(i));
+                    let place = Token::Index(rules.first.len() + i);
+                    self.part(m, schema, item.view(), place);
                 }
             }
             _ => {}

@@ -116,6 +116,7 @@ impl<'a> Validator<'a> {
         for name in entries.keys() {
             if let Err(mut report) = self.fresh(schema, View::String(name), m.meta) {
                 report.kind = Kind::PropertyName(name);
+                report.at = self.place();
                 m.findings.push(report);
             }
         }
