@@ -360,10 +360,16 @@ mod tests {
         use std::sync::atomic::{AtomicU32, Ordering};
 
         let lost = r#"{"kind":"Status","message":"etcdserver: leader changed","code":500}"#;
-        assert!(is_election(StatusCode::INTERNAL_SERVER_ERROR, lost.as_bytes()));
+        assert!(is_election(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            lost.as_bytes()
+        ));
         assert!(!is_election(StatusCode::CONFLICT, lost.as_bytes()));
         for body in [r#"{"message":"other"}"#, "etcdserver: leader changed", "[]"] {
-            assert!(!is_election(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes()), "{body}");
+            assert!(
+                !is_election(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes()),
+                "{body}"
+            );
         }
         for (failing, ends_well) in [(1, true), (2, false)] {
             let asked = Arc::new(AtomicU32::new(0));
