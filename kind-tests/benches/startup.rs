@@ -20,6 +20,7 @@ async fn bench() -> Result {
     for name in [
         "source-controller",
         "kustomize-controller",
+        "helm-controller",
         "notification-controller",
         "image-automation-controller",
         "image-reflector-controller",

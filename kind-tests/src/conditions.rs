@@ -47,6 +47,41 @@ const OF_KUSTOMIZATIONS: [&str; 14] = [
     "Succeeded",
 ];
 
+/// The reasons of HelmReleases (HC-EVT-002 to HC-EVT-004).
+const OF_HELM_RELEASES: [&str; 31] = [
+    "AccessDenied",
+    "ArtifactFailed",
+    "AwaitingTests",
+    "ChartMutateError",
+    "ConfigFactoryErr",
+    "DependencyNotReady",
+    "DriftDetected",
+    "FactoryError",
+    "HealthCheckCanceled",
+    "InstallFailed",
+    "InstallSucceeded",
+    "InvalidCELExpression",
+    "MissingRollbackTarget",
+    "NoDriftDetected",
+    "PendingRelease",
+    "Progressing",
+    "RESTClientError",
+    "ReconcileError",
+    "ResourceManagerError",
+    "RetriesExceeded",
+    "RollbackFailed",
+    "RollbackSucceeded",
+    "SourceNotReady",
+    "StateError",
+    "TestFailed",
+    "TestSucceeded",
+    "UninstallFailed",
+    "UninstallSucceeded",
+    "UpgradeFailed",
+    "UpgradeSucceeded",
+    "ValuesError",
+];
+
 /// The additional reasons of GitRepositories.
 const OF_GIT_REPOSITORIES: [&str; 19] = [
     "ArchiveOperationFailed",
@@ -187,6 +222,19 @@ fn rules(kind: &str) -> Option<Rules> {
             types: &["Ready", "Reconciling", "Stalled", "Healthy"],
             is_reason: |reason| FRAME.contains(&reason) || OF_KUSTOMIZATIONS.contains(&reason),
         }),
+        // HC-EVT-001
+        "HelmRelease" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "Released",
+                "TestSuccess",
+                "Remediated",
+                "Drifted",
+            ],
+            is_reason: |reason| FRAME.contains(&reason) || OF_HELM_RELEASES.contains(&reason),
+        }),
         "GitRepository" => Some(Rules {
             types: &[
                 "Ready",
@@ -313,13 +361,21 @@ mod tests {
     use crate::cache;
 
     /// The reasons that only events have.
-    const OF_EVENTS: [&str; 9] = [
+    const OF_EVENTS: [&str; 17] = [
         "ArtifactUpToDate",
         "ArtifactVerificationFailed",
         "CacheOperationFailed",
+        "DriftCorrected",
+        "DriftCorrectionFailed",
         "GarbageCollectionFailed",
         "GarbageCollectionSucceeded",
         "GitOperationSucceeded",
+        "HelmChartConfigured",
+        "HelmChartCreated",
+        "HelmChartDeleted",
+        "HelmChartSyncErr",
+        "InventoryBuildFailed",
+        "NamespaceCheckSkipped",
         "NewArtifact",
         "ResolvedDependencies",
         "SymlinkUpdateFailed",
@@ -327,6 +383,7 @@ mod tests {
 
     /// The list of each folder of a kind that declares reasons.
     const LISTS: &[(&str, &[&str])] = &[
+        ("helm-controller/src/helm_release", &OF_HELM_RELEASES),
         ("kustomize-controller/src/kustomization", &OF_KUSTOMIZATIONS),
         ("source-controller/src/git_repository", &OF_GIT_REPOSITORIES),
         ("source-controller/src/oci_repository", &OF_OCI_REPOSITORIES),

@@ -171,7 +171,7 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         "related",
     ];
     // RT-EVT-013: the keys that notification-controller knows; below `event.toolkit.fluxcd.io/` users set any key.
-    const SUFFIXES: [&str; 8] = [
+    const SUFFIXES: [&str; 10] = [
         "revision",
         "originRevision",
         "checksum",
@@ -180,6 +180,9 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         "commit",
         "commit_status",
         "change_request",
+        // HC-EVT-012
+        "app-version",
+        "oci-digest",
     ];
     let event: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let fields = event.as_object().ok_or("not an object")?;

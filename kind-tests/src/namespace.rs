@@ -37,6 +37,8 @@ pub const HELM_CHART: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmChart");
 pub const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 /// Kustomization.
 pub const KUSTOMIZATION: Kind = Kind("kustomize.toolkit.fluxcd.io/v1", "Kustomization");
+/// HelmRelease.
+pub const HELM_RELEASE: Kind = Kind("helm.toolkit.fluxcd.io/v2", "HelmRelease");
 /// Alert.
 pub const ALERT: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Alert");
 /// Provider.

@@ -6,10 +6,11 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 5] = [
+const CONTROLLERS: [&str; 6] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "helm-controller",
     "image-reflector-controller",
     "image-automation-controller",
 ];
@@ -298,6 +299,83 @@ type Gate = (&'static str, &'static str, &'static str);
 /// The flags of the controllers that are not in the columns of the table above. A flag that is not here they do not have.
 const FURTHER_FLAGS: &[(&str, &[Flag])] = &[
     (
+        "helm-controller",
+        &[
+            ("RT-FLM-001", "metrics-addr", "string", ":8080"),
+            ("RT-FLM-002", "health-addr", "string", ":9440"),
+            ("RT-FLM-003", "events-addr", "string", ""),
+            ("RT-FLM-004", "concurrent", "int", "4"),
+            ("RT-FLM-005", "requeue-dependency", "duration", "30s"),
+            ("RT-FLM-006", "http-retry", "int", "9"),
+            ("RT-FLM-008", "kube-api-qps", "float32", "50"),
+            ("RT-FLM-009", "kube-api-burst", "int", "300"),
+            ("RT-FLM-010", "log-encoding", "string", "json"),
+            ("RT-FLM-011", "log-level", "string", "info"),
+            ("RT-FLM-012", "enable-leader-election", "bool", "false"),
+            (
+                "RT-FLM-013",
+                "leader-election-release-on-cancel",
+                "bool",
+                "true",
+            ),
+            (
+                "RT-FLM-014",
+                "leader-election-lease-duration",
+                "duration",
+                "35s",
+            ),
+            (
+                "RT-FLM-015",
+                "leader-election-renew-deadline",
+                "duration",
+                "30s",
+            ),
+            (
+                "RT-FLM-016",
+                "leader-election-retry-period",
+                "duration",
+                "5s",
+            ),
+            ("RT-FLM-017", "min-retry-delay", "duration", "750ms"),
+            ("RT-FLM-018", "max-retry-delay", "duration", "15m"),
+            ("RT-FLM-019", "feature-gates", "mapStringBool", ""),
+            ("RT-FLM-020", "watch-all-namespaces", "bool", "true"),
+            ("RT-FLM-021", "watch-label-selector", "string", ""),
+            (
+                "RT-FLM-022",
+                "watch-configs-label-selector",
+                "string",
+                "reconcile.fluxcd.io/watch=Enabled",
+            ),
+            ("RT-FLM-023", "no-cross-namespace-refs", "bool", "false"),
+            ("RT-FLM-024", "interval-jitter-percentage", "uint8", "5"),
+            ("RT-FLM-025", "token-cache-max-size", "int", "100"),
+            ("RT-FLM-026", "token-cache-max-duration", "duration", "1h"),
+            ("RT-FLM-027", "default-service-account", "string", ""),
+            (
+                "RT-FLM-028",
+                "default-kubeconfig-service-account",
+                "string",
+                "",
+            ),
+            ("RT-FLM-030", "insecure-kubeconfig-exec", "bool", "false"),
+            ("RT-FLM-031", "insecure-kubeconfig-tls", "bool", "false"),
+            ("RT-FLM-032", "override-manager", "stringArray", ""),
+            ("RT-FLM-007", "http-timeout", "duration", "30s"),
+            (
+                "RT-FLM-052",
+                "graceful-shutdown-timeout",
+                "duration",
+                "10m0s",
+            ),
+            ("RT-FLM-053", "oom-watch-memory-threshold", "uint8", "95"),
+            ("RT-FLM-054", "oom-watch-interval", "duration", "500ms"),
+            ("RT-FLM-055", "oom-watch-max-memory-path", "string", ""),
+            ("RT-FLM-056", "oom-watch-current-memory-path", "string", ""),
+            ("RT-FLM-057", "snapshot-digest-algo", "string", "sha256"),
+        ],
+    ),
+    (
         "image-reflector-controller",
         &[
             ("IR-PROC-001", "metrics-addr", "string", ":8080"),
@@ -420,6 +498,25 @@ const FURTHER_FLAGS: &[(&str, &[Flag])] = &[
 /// The gates of these controllers.
 const FURTHER_GATES: &[(&str, &[Gate])] = &[
     (
+        "helm-controller",
+        &[
+            ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false"),
+            ("RT-FGM-003", "DisableConfigWatchers", "false"),
+            ("RT-FGM-004", "DirectSourceFetch", "false"),
+            ("RT-FGM-005", "ExternalArtifact", "false"),
+            ("RT-FGM-006", "AdditiveCELDependencyCheck", "false"),
+            ("RT-FGM-007", "CancelHealthCheckOnNewRevision", "false"),
+            ("RT-FGM-013", "DetectDrift", "false"),
+            ("RT-FGM-014", "CorrectDrift", "false"),
+            ("RT-FGM-015", "AllowDNSLookups", "false"),
+            ("RT-FGM-016", "OOMWatch", "false"),
+            ("RT-FGM-017", "AdoptLegacyReleases", "false"),
+            ("RT-FGM-018", "DisableChartDigestTracking", "false"),
+            ("RT-FGM-019", "UseHelm3Defaults", "false"),
+            ("RT-FGM-020", "DefaultToRetryOnFailure", "false"),
+        ],
+    ),
+    (
         "image-reflector-controller",
         &[
             ("IR-PROC-026", "CacheSecretsAndConfigMaps", "false"),
@@ -541,6 +638,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
+    ("helm-controller", "ObjectLevelWorkloadIdentity"),
     // IR-PROC-028, IR-PROC-029
     ("image-reflector-controller", "ObjectLevelWorkloadIdentity"),
     // IA-PROC-024

@@ -44,6 +44,12 @@ fn deployments_match_the_controllers() -> Result {
             10,
             &[("http-prom", 8080), ("healthz", 9440)],
         ),
+        // HC-PROC-053
+        (
+            "helm-controller",
+            600,
+            &[("http-prom", 8080), ("healthz", 9440)],
+        ),
         // NC-PROC-060
         (
             "notification-controller",

@@ -13,9 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
 
-const CONTROLLERS: [&str; 5] = [
+const CONTROLLERS: [&str; 6] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
     "image-automation-controller",
     "image-reflector-controller",

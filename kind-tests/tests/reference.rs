@@ -10,9 +10,10 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 5] = [
+const CONTROLLERS: [&str; 6] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
     "image-automation-controller",
     "image-reflector-controller",
@@ -27,12 +28,14 @@ const AWS: &[&str] = &[
     "kustomize-controller",
     "image-automation-controller",
     "image-reflector-controller",
+    "helm-controller",
 ];
 
 /// Whose objects have identities of Azure and Google Cloud.
 const CLOUDS: &[&str] = &[
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
     "image-reflector-controller",
 ];
@@ -41,6 +44,7 @@ const CLOUDS: &[&str] = &[
 const AZURE: &[&str] = &[
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
     "image-reflector-controller",
     "image-automation-controller",
@@ -71,10 +75,9 @@ const VARIABLES: &[Variable] = &[
         ALL,
         "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
     ),
-    // helm-controller's.
     variable(
         "FLUX_SCHEMA_ALLOW_PRIVATE",
-        &[],
+        &["helm-controller"],
         "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",
     ),
     variable(
@@ -114,12 +117,12 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "SOURCE_CONTROLLER_LOCALHOST",
-        &["kustomize-controller"],
+        &["kustomize-controller", "helm-controller"],
         "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",
     ),
     variable(
         "SOURCE_WATCHER_LOCALHOST",
-        &["kustomize-controller"],
+        &["kustomize-controller", "helm-controller"],
         "The same for the artifacts of source-watcher.",
     ),
     variable(

@@ -12,18 +12,16 @@ use serde_json::{Value, json};
 /// The release of Flux that the controllers stand in for, as a label of all objects.
 const VERSION: &str = "v2.10.1";
 /// The controllers whose manifests are here.
-const CONTROLLERS: [&str; 5] = [
+const CONTROLLERS: [&str; 6] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
     "image-automation-controller",
     "image-reflector-controller",
 ];
 /// The controllers that are not implemented yet, with their objects.
-const ABSENT: [&str; 2] = [
-    "helm-controller",
-    "source-watcher",
-];
+const ABSENT: [&str; 1] = ["source-watcher"];
 
 /// The objects that upstream does not have: source-controller's own role (docs/security.md).
 const OWN_ROLES: [&str; 4] = [

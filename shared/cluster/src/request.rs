@@ -96,6 +96,7 @@ pub(crate) async fn exchange(
     let request = request.map(Bytes::from);
     let verb = request.method().as_str().to_lowercase();
     let mut retries = 0;
+    let mut elected = false;
     loop {
         let response = client.send(request.clone().map(Body::from)).await?;
         if retries < MAX_RETRIES
@@ -112,12 +113,28 @@ pub(crate) async fn exchange(
             .await
             .map_err(|error| RequestError::unreadable(&*error))?
             .to_bytes();
+        if !elected && is_election(status, &body) {
+            elected = true;
+            continue;
+        }
         return if status.is_success() {
             Ok(body)
         } else {
             Err(refusal(status, &body, &verb, about))
         };
     }
+}
+
+/// Whether the server failed because its store has just elected another leader: one more try usually helps (HC-REMOTE-011).
+fn is_election(status: StatusCode, body: &[u8]) -> bool {
+    const TEXTS: [&str; 2] = ["etcdserver: leader changed", "raft proposal dropped"];
+    if !status.is_server_error() || body.len() > MAX_REFUSAL_TEXT {
+        return false;
+    }
+    let answer: Result<Value, _> = serde_json::from_slice(body);
+    let answer = answer.unwrap_or_default();
+    let message = answer.get("message").and_then(Value::as_str);
+    message.is_some_and(|message| TEXTS.iter().any(|text| message.contains(text)))
 }
 
 /// Sends a request and parses the response as JSON.
@@ -240,7 +257,7 @@ mod tests {
 
     use http::{Response, StatusCode};
 
-    use super::{About, Limit, refusal, wanted_delay};
+    use super::{About, Limit, exchange, is_election, refusal, wanted_delay};
     use crate::error::RequestError;
 
     #[test]
@@ -334,5 +351,42 @@ mod tests {
         assert!(!sent);
         assert!(limit.each_alone().bound(async { Ok(()) }).await.is_ok());
         assert!(Limit::default().bound(async { Ok(()) }).await.is_ok());
+    }
+
+    // HC-REMOTE-011, FR-H-043
+    #[tokio::test]
+    async fn an_election_of_the_store_is_waited_out_once() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicU32, Ordering};
+
+        let lost = r#"{"kind":"Status","message":"etcdserver: leader changed","code":500}"#;
+        assert!(is_election(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            lost.as_bytes()
+        ));
+        assert!(!is_election(StatusCode::CONFLICT, lost.as_bytes()));
+        for body in [r#"{"message":"other"}"#, "etcdserver: leader changed", "[]"] {
+            assert!(
+                !is_election(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes()),
+                "{body}"
+            );
+        }
+        for (failing, ends_well) in [(1, true), (2, false)] {
+            let asked = Arc::new(AtomicU32::new(0));
+            let counted = asked.clone();
+            let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+                let fails = counted.fetch_add(1, Ordering::Relaxed) < failing;
+                let (code, body) = if fails { (500, lost) } else { (200, "{}") };
+                let answer = Response::builder()
+                    .status(code)
+                    .body(kube::client::Body::from(body.as_bytes().to_vec()));
+                std::future::ready(answer)
+            });
+            let client = kube::Client::new(service, "default");
+            let request = http::Request::get("/x").body(Vec::new()).unwrap();
+            let answer = exchange(&client, request, &About::default()).await;
+            assert_eq!(answer.is_ok(), ends_well, "{answer:?}");
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        }
     }
 }

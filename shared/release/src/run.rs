@@ -141,8 +141,12 @@ impl<'r> Run<'r> {
                 let wait = self.waiting(self.options().wait);
                 // Waiting by the rules of Helm 3 is never cancelled (HC-WAIT-020).
                 let watches = self.options().wait == WaitStrategy::Watcher;
-                let unsettled =
-                    |object: &&Object| !(watches && self.done.settled.contains(&id_of(object)));
+                // Expressions decide about the objects that they are for, whatever their own status says (HC-WAIT-011).
+                let checks = &self.options().checks;
+                let unsettled = |object: &&Object| {
+                    let id = id_of(object);
+                    !watches || checks.apply_to(&id) || !self.done.settled.contains(&id)
+                };
                 let objects: Vec<&Object> = self.target.iter().filter(unsettled).collect();
                 let ready = wait.ready(&objects, self.options().wait_for_jobs);
                 tokio::select! {

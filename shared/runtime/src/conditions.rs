@@ -147,6 +147,28 @@ impl Conditions {
         self.write(kind.0, status, reason.as_str(), message);
     }
 
+    /// Turns one condition of the kind into another, which keeps its transition time (HC-ACT-048).
+    pub fn replace(
+        &mut self,
+        from: ConditionType,
+        to: ConditionType,
+        status: Status,
+        reason: impl Reason,
+        message: impl Into<String>,
+    ) {
+        let Some(since) = self.get(from).map(|old| old.last_transition_time) else {
+            return;
+        };
+        self.clear(from.0);
+        self.clear(to.0);
+        self.set(to, status, reason, message);
+        for condition in &mut self.list {
+            if condition.type_ == to.0 {
+                condition.last_transition_time = since;
+            }
+        }
+    }
+
     /// Removes a condition of the kind.
     pub fn remove(&mut self, kind: ConditionType) {
         self.clear(kind.0);
@@ -479,5 +501,26 @@ mod tests {
             draft.is_true("Ours"),
             "an owned condition stays as this process has it"
         );
+    }
+
+    // HC-ACT-048
+    #[test]
+    fn a_replaced_condition_keeps_its_time() {
+        const FROM: ConditionType = ConditionType::new("Remediated");
+        const TO: ConditionType = ConditionType::new("Released");
+        let since = |conditions: &Conditions, kind: ConditionType| {
+            conditions.get(kind).map(|found| found.last_transition_time)
+        };
+        let mut conditions = Conditions::empty(2);
+        conditions.replace(FROM, TO, Status::True, "R", "m");
+        assert!(conditions.is_empty());
+        conditions.clock = || Timestamp::from_second(60).unwrap();
+        conditions.set(FROM, Status::True, "RollbackSucceeded", "back");
+        conditions.clock = || Timestamp::from_second(120).unwrap();
+        conditions.set(TO, Status::False, "UpgradeFailed", "no");
+        conditions.replace(FROM, TO, Status::True, "UpgradeSucceeded", "yes");
+        assert!(conditions.get(FROM).is_none() && conditions.is_true(TO));
+        let minute = Time(Timestamp::from_second(60).unwrap());
+        assert_eq!(since(&conditions, TO), Some(minute));
     }
 }

@@ -15,6 +15,8 @@ pub struct Outcome {
     pub ready: Option<(&'static str, String)>,
     /// When the object is reconciled again.
     pub again: Again,
+    /// The message of Reconciling, if the work is not done although the run succeeded (HC-ACT-064).
+    pub continues: Option<String>,
     /// What this run changed outside the status, for the event of a kind with
     /// [`Events::Transition`](crate::policy::Events::Transition) (IA-STATUS-030); `None` if nothing.
     pub news: Option<String>,
@@ -49,8 +51,18 @@ impl Outcome {
         Self {
             ready: None,
             again: Again::Jittered(interval),
+            continues: None,
             news: None,
             routine: None,
+        }
+    }
+
+    /// The work is not done: it continues in a later run, with this message of Reconciling=True (HC-ACT-064).
+    pub fn continuing(message: impl Into<String>, again: Again) -> Self {
+        Self {
+            again,
+            continues: Some(message.into()),
+            ..Self::summarized(Duration::ZERO)
         }
     }
 
@@ -92,6 +104,12 @@ pub struct Failure {
     pub is_logged: bool,
     /// Whether the conditions are left as they are: only the log reports the failure (HC-ACT-007).
     pub leaves_conditions: bool,
+    /// Whether Ready is left as it is, while Reconciling and Stalled are set (HC-ACT-067).
+    pub leaves_ready: bool,
+    /// The message of its conditions, if it is not the cause's (HC-ACT-067, HC-CHART-023).
+    pub message: Option<String>,
+    /// Whether a wait is spread by the controller's jitter (HC-CHART-019).
+    pub is_spread: bool,
 }
 
 /// What follows a failure.
@@ -180,6 +198,9 @@ impl Failure {
             metadata: BTreeMap::new(),
             is_logged: false,
             leaves_conditions: false,
+            leaves_ready: false,
+            message: None,
+            is_spread: false,
         }
     }
 
@@ -267,6 +288,33 @@ impl Failure {
     pub fn marking_false(self, condition: ConditionType) -> Self {
         Self {
             marks: Some((condition, Status::False)),
+            ..self
+        }
+    }
+
+    /// Leaves Ready unchanged: Stalled and Reconciling only report what follows (HC-ACT-067).
+    #[must_use]
+    pub fn leaving_ready(self) -> Self {
+        Self {
+            leaves_ready: true,
+            ..self
+        }
+    }
+
+    /// Sets the message of the conditions, where it is not that of the cause (HC-ACT-067, HC-CHART-023).
+    #[must_use]
+    pub fn saying(self, message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
+    }
+
+    /// Spreads a wait by the controller's jitter (HC-CHART-019).
+    #[must_use]
+    pub fn spread(self) -> Self {
+        Self {
+            is_spread: true,
             ..self
         }
     }

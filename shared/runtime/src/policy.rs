@@ -86,6 +86,11 @@ pub enum Ready {
     Summary(Summary),
     /// From the condition that a rule of the kind selects. A failure that marks no condition of the kind sets Ready itself.
     Rule(ReadyRule),
+    /// From what the reconciler does during the run: [`Run::set_ready_from`](crate::Run::set_ready_from) and
+    /// [`Run::set_ready_unknown`](crate::Run::set_ready_unknown). An outcome leaves it as it is, whatever it is, and so does Reconciling a failure
+    /// that is retried (HC-DEP-008). The generation is observed by every run that ends without an error and without another
+    /// run at once (HC-ACT-012).
+    ByRun,
 }
 
 /// The status of Ready, and the condition whose reason and message it takes; `None` leaves Ready unchanged.

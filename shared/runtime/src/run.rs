@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::action::Action;
-use crate::conditions::{Conditions, PROGRESSING, READY, Status, listed};
+use crate::conditions::{ConditionType, Conditions, PROGRESSING, READY, STALLED, Status, listed};
 use crate::events::{Recorder, Severity, Subject, What};
 use crate::outcome::{Failure, Pace};
 use crate::policy::Settings;
@@ -219,6 +219,25 @@ impl<K: Kind> Run<K> {
     pub fn set_ready_unknown(&mut self, message: &str) {
         self.conditions
             .write(READY, Status::Unknown, PROGRESSING, message);
+    }
+
+    /// Sets Ready to the reason and message of a condition of the kind (HC-EVT-005); True ends a stall. Without that condition
+    /// Ready is left as it is.
+    pub fn set_ready_from(&mut self, condition: ConditionType, status: Status) {
+        let Some(of) = self.conditions.get(condition) else {
+            return;
+        };
+        let (reason, message) = (of.reason.clone(), of.message.clone());
+        if status == Status::True {
+            self.conditions.clear(STALLED);
+        }
+        self.conditions.write(READY, status, &reason, message);
+    }
+
+    /// Sets Ready=False during the run; at its end a [`Failure`] does that.
+    pub fn set_ready_false(&mut self, reason: impl Reason, message: impl Into<String>) {
+        let reason = reason.as_str();
+        self.conditions.write(READY, Status::False, reason, message);
     }
 
     /// Sets Reconciling=True with this message. If the run [is eager](Run::is_eager) the first such message is written

@@ -42,7 +42,8 @@ pub(super) fn conclude<K: Kind>(
             ending
         }
     };
-    if run.conditions.is_settled() {
+    // Where the run itself sets Ready, its end decides instead (HC-ACT-012).
+    if run.conditions.is_settled() && !matches!(settings.ready, Ready::ByRun) {
         run.observed_generation = Some(run.generation()); // RT-CON-007
     }
     ending
@@ -55,12 +56,18 @@ fn succeed<K: Kind>(
     jitter: u8,
 ) -> Ending {
     run.conditions.clear(STALLED);
-    if outcome.again == outcome::Again::BackOff {
+    if let Some(message) = &outcome.continues {
+        let reason = PROGRESSING_WITH_RETRY;
+        run.conditions.mark_reconciling(reason, message.clone());
+    } else if outcome.again == outcome::Again::BackOff {
         retrying(&mut run.conditions);
     } else {
         run.conditions.clear(RECONCILING);
     }
+    let at_once = outcome.again == outcome::Again::BackOff;
     match (&settings.ready, &outcome.ready) {
+        (Ready::ByRun, _) if at_once => {}
+        (Ready::ByRun, _) => run.observed_generation = Some(run.generation()),
         (Ready::Summary(summary), _) => run.conditions.summarize(summary),
         (Ready::Rule(rule), _) => apply_rule(&mut run.conditions, *rule),
         (Ready::Outcome, Some((reason, message))) => {
@@ -69,7 +76,8 @@ fn succeed<K: Kind>(
         (Ready::Outcome, None) => {}
     }
     let ready = run.conditions.get(READY);
-    if outcome.again != outcome::Again::BackOff
+    if !at_once
+        && !matches!(settings.ready, Ready::ByRun)
         && let Some(ready) = ready.filter(|ready| ready.status != Status::True)
     {
         return Ending::failed(ready.message.clone()); // RT-CON-012, SC-PROC-074
@@ -87,7 +95,8 @@ fn succeed<K: Kind>(
 fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitter: u8) -> Ending {
     let message = failure.cause.to_string();
     if !failure.leaves_conditions {
-        mark(&mut run.conditions, settings, failure, &message);
+        let said = failure.message.as_ref().unwrap_or(&message);
+        mark(&mut run.conditions, settings, failure, said);
     }
     match failure.next {
         Next::Stalled {
@@ -133,6 +142,11 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
             } else if !failure.is_logged {
                 tracing::info!("{message}");
             }
+            let delay = if failure.is_spread {
+                spread(delay, jitter, rand::random_range(-1.0..1.0))
+            } else {
+                delay
+            };
             Ending::without_error(after(delay))
         }
         Next::Superseded => {
@@ -164,13 +178,18 @@ fn mark(conditions: &mut Conditions, settings: &Settings, failure: &Failure, mes
         }
         Next::Retry(_) | Next::Waiting(_) | Next::Superseded => {
             conditions.clear(STALLED);
-            retrying(conditions);
+            if !matches!(settings.ready, Ready::ByRun) {
+                retrying(conditions);
+            }
         }
+    }
+    if failure.leaves_ready {
+        return;
     }
     match &settings.ready {
         Ready::Summary(summary) => conditions.summarize(summary),
         Ready::Rule(rule) if failure.marks.is_some() => apply_rule(conditions, *rule),
-        Ready::Outcome | Ready::Rule(_) => {
+        Ready::Outcome | Ready::Rule(_) | Ready::ByRun => {
             conditions.write(READY, Status::False, failure.reason, message);
         }
     }

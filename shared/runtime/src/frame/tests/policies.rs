@@ -663,3 +663,120 @@ async fn static_kinds_are_cleaned_up_once() {
     assert_eq!(world.run(Repositories, settings).await, Again::At(MINUTE));
     assert_eq!(world.conditions(), ["Ready=True Succeeded: reconciled"]);
 }
+
+/// The policies of a kind that sets Ready during its runs.
+const BY_RUN: Settings = Settings {
+    ready: Ready::ByRun,
+    start: Start::ByReconciler,
+    at_once: AtOnce::Limited,
+    stalls: Stalls::Fail,
+    ..SETTINGS
+};
+
+/// What the runs of such a kind end with.
+type Ended = fn() -> Result<Outcome, Failure>;
+
+/// One run that sets Ready from a condition of the kind with this status. Returns the conditions, when the next run follows,
+/// and whether the generation was observed.
+async fn ended(status: Status, end: Ended) -> (Vec<String>, Again, bool) {
+    let before = json!({"observedGeneration": 1, "conditions": [condition(READY, "True")]});
+    let world = World::holding(object(&before));
+    let work = Closure::new(move |run: &mut Run<GitRepository>| {
+        FutureExt::boxed(async move {
+            run.progress("working").await?;
+            let reason = "Released";
+            run.conditions
+                .set(ARTIFACT_IN_STORAGE, status, reason, "as the kind says");
+            run.set_ready_from(ARTIFACT_IN_STORAGE, status);
+            end()
+        })
+    });
+    let again = world.run(work, BY_RUN).await;
+    let observed = world.api.object()["status"]["observedGeneration"] == 2;
+    let mut conditions = world.conditions();
+    conditions.retain(|condition| !condition.starts_with("ArtifactInStorage"));
+    (conditions, again, observed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_sets_ready_may_end_well_whatever_ready_is() {
+    // HC-ACT-012, HC-ACT-021, HC-ACT-068
+    for status in [Status::True, Status::False, Status::Unknown] {
+        let (conditions, again, observed) = ended(status, || Ok(Outcome::summarized(MINUTE))).await;
+        assert_eq!(
+            conditions,
+            [format!(
+                "Ready={} Released: as the kind says",
+                status.as_str()
+            )]
+        );
+        assert_eq!((again, observed), (Again::At(MINUTE), true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_not_done_continues() {
+    // HC-ACT-012, HC-ACT-064
+    let later = || {
+        Ok(Outcome::continuing(
+            "retrying after 1m0s",
+            outcome::Again::After(MINUTE),
+        ))
+    };
+    let at_once = || Ok(Outcome::continuing("retrying", outcome::Again::BackOff));
+    let ends: [(Ended, &str, Again, bool); 2] = [
+        (later, "retrying after 1m0s", Again::At(MINUTE), true),
+        (at_once, "retrying", Again::BackOff, false),
+    ];
+    for (end, message, want, is_observed) in ends {
+        let (conditions, again, observed) = ended(Status::False, end).await;
+        assert_eq!(
+            conditions,
+            [
+                format!("Reconciling=True ProgressingWithRetry: {message}"),
+                "Ready=False Released: as the kind says".to_owned()
+            ]
+        );
+        assert_eq!((again, observed), (want, is_observed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_may_leave_ready_and_say_something_else() {
+    let stalled = || {
+        let failure = Failure::stalled("RetriesExceeded", "exceeded maximum retries");
+        Err(failure.saying("Failed to install").leaving_ready())
+    };
+    // HC-ACT-067
+    let (conditions, again, observed) = ended(Status::False, stalled).await;
+    assert_eq!(
+        conditions,
+        [
+            "Stalled=True RetriesExceeded: Failed to install",
+            "Ready=False Released: as the kind says"
+        ]
+    );
+    assert_eq!((again, observed), (Again::Never, true));
+    // HC-DEP-008, HC-CHART-019: Reconciling stays as it is
+    let waiting = || Err(Failure::waiting("SourceNotReady", "not yet", MINUTE).spread());
+    let (conditions, again, observed) = ended(Status::True, waiting).await;
+    assert_eq!(
+        conditions,
+        [
+            "Reconciling=True Progressing: working",
+            "Ready=False SourceNotReady: not yet"
+        ]
+    );
+    assert_eq!((again, observed), (Again::At(MINUTE), false));
+    // HC-ACT-007, HC-ACT-012: a run that leaves the conditions alone has not observed the generation
+    let failed = || Err(Failure::retry("R", "no", Pace::BackOff).leaving_conditions());
+    let (conditions, again, observed) = ended(Status::True, failed).await;
+    assert_eq!(
+        conditions,
+        [
+            "Reconciling=True Progressing: working",
+            "Ready=True Released: as the kind says"
+        ]
+    );
+    assert_eq!((again, observed), (Again::BackOff, false));
+}

@@ -1,0 +1,131 @@
+//! The tests of a release (HC-TEST rows).
+
+use flux_api::helm::HelmRelease;
+use flux_release::Options;
+use flux_release::snapshot::{test_hooks, test_options};
+use flux_runtime::Run;
+use flux_runtime::conditions::Status;
+
+use super::super::counters;
+use super::super::decision::Step;
+use super::super::logs::Logs;
+use super::super::metadata::of_snapshot;
+use super::super::pass::{ActionFailed, Pass};
+use super::super::reason::HelmReleaseReason as R;
+use super::super::release::timeout;
+use super::super::settings::{Attempt, Remediation};
+use super::super::snapshot::{self, full_name, is_of, is_tested, latest, versioned_chart};
+use super::super::summary::{TEST_SUCCESS, summarize};
+
+/// Runs the tests of the newest record.
+///
+/// # Errors
+/// Nothing was tested: only a retry helps, and the failure does not count (HC-TEST-008).
+pub(in super::super) async fn test(
+    pass: &Pass<'_>,
+    run: &mut Run<HelmRelease>,
+) -> Result<(), ActionFailed> {
+    let result = run_tests(pass, run).await;
+    let result = match result {
+        Ok(()) => {
+            report_success(run);
+            Ok(())
+        }
+        Err(error) => {
+            report_failure(pass, run, &error);
+            if latest(&run.status.history).is_some_and(is_tested) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        }
+    };
+    summarize(run, pass.tools.policy.digests);
+    result
+}
+
+async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), ActionFailed> {
+    let Some(current) = latest(&run.status.history).cloned() else {
+        return Err(ActionFailed(
+            "no latest release: required for test".to_owned(),
+        ));
+    };
+    let spec = pass.object.spec.test.clone().unwrap_or_default();
+    let options = Options {
+        timeout: timeout(&pass.object, Step::Test).to_std(),
+        ..Options::default()
+    };
+    let releaser = pass.releaser(&Logs::default(), options);
+    let filters = test_options(&spec.filters);
+    let action = releaser.test(&pass.name, &filters);
+    let action = action.await.map_err(|error| pass.failed(&error))?;
+    let performed = pass.perform(run, &releaser, action).await;
+    let algorithm = pass.tools.policy.digests;
+    for record in performed
+        .stored
+        .iter()
+        .filter(|record| is_of(&current, record))
+    {
+        // Only results of the release that is recorded as the latest count (HC-TEST-005, HC-TEST-011).
+        snapshot::update_in_place(&mut run.status.history, record, algorithm);
+        let history = run.status.history.iter_mut();
+        for tested in history.filter(|tested| is_of(tested, record)) {
+            tested.test_hooks = Some(test_hooks(record, &spec.filters));
+        }
+    }
+    performed.result?;
+    let tested = &performed.release;
+    if is_of(&current, tested) {
+        return Ok(());
+    }
+    Err(ActionFailed(format!(
+        "release mismatch: tested release {}/{}.v{} != current release {}",
+        tested.namespace,
+        tested.name,
+        tested.revision,
+        full_name(&current)
+    )))
+}
+
+/// HC-TEST-006
+fn report_success(run: &mut Run<HelmRelease>) {
+    let Some(current) = latest(&run.status.history).cloned() else {
+        return;
+    };
+    let hooks = current.test_hooks.as_ref().map_or(0, |hooks| hooks.len());
+    let result = match hooks {
+        0 => "no test hooks".to_owned(),
+        1 => "1 test hook completed successfully".to_owned(),
+        count => format!("{count} test hooks completed successfully"),
+    };
+    let message = format!(
+        "Helm test succeeded for release {} with chart {}: {result}",
+        full_name(&current),
+        versioned_chart(&current)
+    );
+    run.conditions
+        .set(TEST_SUCCESS, Status::True, R::TestSucceeded, &*message);
+    run.event(R::TestSucceeded, message, &of_snapshot(&current));
+}
+
+/// HC-TEST-007
+fn report_failure(pass: &Pass<'_>, run: &mut Run<HelmRelease>, error: &ActionFailed) {
+    let Some(current) = latest(&run.status.history).cloned() else {
+        return;
+    };
+    let message = format!(
+        "Helm test failed for release {} with chart {}: {error}",
+        full_name(&current),
+        versioned_chart(&current)
+    );
+    counters::count_failure(&mut run.status);
+    run.conditions
+        .set(TEST_SUCCESS, Status::False, R::TestFailed, &*message);
+    run.warn(R::TestFailed, message, &of_snapshot(&current));
+    if is_tested(&current)
+        && let Some(attempt) = Attempt::last(&run.status)
+        && !Remediation::of(&pass.object, attempt).ignores_tests
+    {
+        attempt.count_failure(&mut run.status);
+    }
+}
