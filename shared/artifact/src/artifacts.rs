@@ -1,7 +1,8 @@
 //! Artifacts for their consumers: downloaded or read from the own storage, and cached.
 
 use std::env;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek as _};
 use std::sync::Arc;
 
 use flux_budget::Budget;
@@ -9,8 +10,9 @@ use flux_tree::Tree;
 use reqwest::Client;
 
 use crate::{
-    ArtifactBytes, Digest, DigestCache, DigestMismatch, FetchError, FetchOptions, Fetcher, Storage,
-    StorageError, extract_verified, with_host,
+    ArtifactBytes, Digest, DigestCache, DigestMismatch, ExtractError, FetchError, FetchOptions,
+    Fetcher, Spooled, Storage, StorageError, UnpackError, extract_summed, extract_verified,
+    with_host,
 };
 
 /// The most bytes of trees that are cached between runs.
@@ -19,6 +21,14 @@ const MAX_KEPT: u64 = 64 << 20;
 /// The most bytes of cached trees: they count against the budget, most of which is for running reconciles.
 fn kept(budget: &Budget) -> u64 {
     MAX_KEPT.min(budget.limit() / 6)
+}
+
+/// The bytes on disk that count as one of memory: no more of spooled artifacts are cached than that allows.
+const DISK_BYTES: u64 = 16;
+
+/// The size of a spooled artifact in the cache.
+fn spooled_bytes(files: &Spooled) -> u64 {
+    files.handles().memory() + files.bytes() / DISK_BYTES
 }
 
 /// The location of an artifact, as the status of its source gives it.
@@ -94,6 +104,7 @@ pub struct Artifacts {
     storage: Option<Arc<Storage>>,
     trees: DigestCache<Tree>,
     files: DigestCache<ArtifactBytes>,
+    spools: DigestCache<Spooled>,
 }
 
 impl Artifacts {
@@ -106,6 +117,7 @@ impl Artifacts {
             trees: DigestCache::new(budget, kept(budget), Tree::memory),
             // Shared while they are in use: trees made from a file are worth caching, the file is not.
             files: DigestCache::new(budget, 0, |file| file.len() as u64),
+            spools: DigestCache::new(budget, kept(budget), spooled_bytes),
         }
     }
 
@@ -143,6 +155,25 @@ impl Artifacts {
         self.files.get(artifact.url, &digest, load).await
     }
 
+    /// The files of an artifact that is a `tar.gz`, with their contents and sums in a file that `create` makes: for what is
+    /// larger than the memory, and archived again.
+    ///
+    /// # Errors
+    /// As [`Artifacts::tree`]; and the file cannot be created or written.
+    pub async fn spooled(
+        &self,
+        artifact: Location<'_>,
+        create: impl FnOnce() -> io::Result<File>,
+    ) -> Result<Arc<Spooled>, Arc<FetchError>> {
+        let digest = digest_of(artifact)?;
+        let load = || {
+            let file = create().map_err(|error| FetchError::from(ExtractError::Spool(error)));
+            let (origin, digest) = (self.origin(artifact), digest.clone());
+            async move { origin.spooled(digest, file?).await }
+        };
+        self.spools.get(artifact.url, &digest, load).await
+    }
+
     fn origin(&self, artifact: Location<'_>) -> Origin {
         let own = self.storage.as_ref();
         let own = own.filter(|storage| storage.url(artifact.path) == artifact.url);
@@ -176,6 +207,26 @@ impl Origin {
         let unpack = move || {
             let file = storage.read(&path).map_err(unreadable)?;
             Ok(extract_verified(file, &digest, &options, claim)?)
+        };
+        on_blocking_thread(unpack).await
+    }
+
+    async fn spooled(self, digest: Digest, into: File) -> Result<Spooled, FetchError> {
+        let Some((storage, path)) = self.stored else {
+            return self.fetcher.fetch_spooled(&self.url, &digest, into).await;
+        };
+        let options = self.fetcher.options().extract.clone();
+        let claim = self.fetcher.budget().claim();
+        let unpack = move || {
+            // Its digest is checked first: nothing of a damaged file is used.
+            let mut file = storage.read(&path).map_err(unreadable)?;
+            let mut hasher = digest.algorithm().hasher();
+            io::copy(&mut file, &mut hasher).map_err(FetchError::Read)?;
+            if hasher.finish() != digest {
+                return Err(UnpackError::Digest(DigestMismatch::Differs(digest)).into());
+            }
+            file.rewind().map_err(FetchError::Read)?;
+            Ok(extract_summed(file, &options, claim, into)?)
         };
         on_blocking_thread(unpack).await
     }

@@ -12,7 +12,7 @@ use flux_budget::{Claim, Exhausted};
 use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath, name_text};
 use tar::Header;
 
-use crate::spool::{HANDLE, Spool};
+use crate::spool::Spool;
 use crate::{Digest, DigestMismatch, Hasher};
 
 /// The longest name of an entry, and of one component of it, as on Linux.
@@ -314,7 +314,7 @@ impl Making<'_> {
     fn content(&mut self, content: &mut impl Read, size: u64) -> Result<Vec<u8>, ExtractError> {
         self.count(size)?;
         if let Some(spool) = &mut self.spool {
-            self.claim.take(HANDLE)?;
+            self.claim.take(spool.handle())?;
             return spool.hold(content, size);
         }
         let mut read = Vec::new();

@@ -1,5 +1,6 @@
 //! Downloads artifacts from the artifact server.
 
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -14,7 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::{
-    Digest, DigestError, ExtractError, ExtractOptions, Hasher, StorageError, UnpackError, extract,
+    Digest, DigestError, ExtractError, ExtractOptions, Hasher, Spooled, StorageError, UnpackError,
+    extract, extract_summed,
 };
 
 /// The bytes per second that a server has to send on average, after [`FetchOptions::stall`].
@@ -243,7 +245,24 @@ impl Fetcher {
     /// before that.
     pub async fn fetch(&self, url: &str, digest: &Digest) -> Result<Tree, FetchError> {
         let response = self.request(url).await?;
-        self.unpack(response, digest).await
+        self.unpack(response, digest, extract).await
+    }
+
+    /// As [`Fetcher::fetch`], with the contents of the files in `file`: only their paths are held in memory.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`]; and the file cannot be written.
+    pub async fn fetch_spooled(
+        &self,
+        url: &str,
+        digest: &Digest,
+        file: File,
+    ) -> Result<Spooled, FetchError> {
+        let response = self.request(url).await?;
+        let unpack = |body: Pieces, options: &ExtractOptions, claim| {
+            extract_summed(body, options, claim, file)
+        };
+        self.unpack(response, digest, unpack).await
     }
 
     /// Downloads the file at `url` unchanged, if it has the expected digest.
@@ -329,14 +348,19 @@ impl Fetcher {
 
     /// Unpacks the body as it arrives, on a thread that may block. An error of unpacking is reported only if the digest
     /// is the expected one.
-    async fn unpack(&self, response: Response, digest: &Digest) -> Result<Tree, FetchError> {
+    async fn unpack<T: Send + 'static>(
+        &self,
+        response: Response,
+        digest: &Digest,
+        unpack: impl FnOnce(Pieces, &ExtractOptions, Claim) -> Result<T, ExtractError> + Send + 'static,
+    ) -> Result<T, FetchError> {
         let (sender, pieces) = mpsc::channel(PIECES);
         let (options, claim) = (self.options.extract.clone(), self.budget.claim());
         let body = Pieces {
             pieces,
             piece: Bytes::new(),
         };
-        let unpacking = tokio::task::spawn_blocking(move || extract(body, &options, claim));
+        let unpacking = tokio::task::spawn_blocking(move || unpack(body, &options, claim));
         let mut receiving = self.receive(response, digest);
         while let Some(piece) = receiving.next().await? {
             // Fails if unpacking has ended early, with an error that is reported later.

@@ -50,6 +50,7 @@ mod scope;
 pub mod server;
 mod spool;
 mod storage;
+mod sums;
 
 pub use address::{AddressError, advertised_address, with_host};
 pub use archive::{ArchiveError, TarGz, pack_directory, pack_tree};
@@ -63,7 +64,8 @@ pub use extract::{ExtractError, ExtractOptions, UnpackError, extract, extract_ve
 pub use fetch::{ArtifactBytes, DigestMismatch, FetchError, FetchOptions, Fetcher, TransferError};
 pub use leftovers::Leftovers;
 pub use retention::Retention;
-pub use spool::{Spooled, extract_spooled};
+pub use spool::{Spooled, extract_spooled, extract_summed};
 pub use storage::{
     Lock, Storage, StorageError, Stored, VerifyError, Writing, artifact_dir, is_artifact_of,
 };
+pub use sums::{Adler32, Sums};

@@ -15,6 +15,12 @@ pub enum Action {
     ReconcileStorage,
     /// Reading the upstream source.
     ReconcileSource,
+    /// Downloading the sources.
+    FetchSource,
+    /// Composing artifacts of the sources.
+    Build,
+    /// Storing an artifact, and applying the object that has it.
+    Publish,
     /// Verifying the source's signature.
     VerifySource,
     /// Packing and storing the artifact.
@@ -56,6 +62,9 @@ impl Action {
             Self::ResolveSource => "ResolveSource",
             Self::ReconcileStorage => "ReconcileStorage",
             Self::ReconcileSource => "ReconcileSource",
+            Self::FetchSource => "FetchSource",
+            Self::Build => "Build",
+            Self::Publish => "Publish",
             Self::VerifySource => "VerifySource",
             Self::ReconcileArtifact => "ReconcileArtifact",
             Self::GarbageCollect => "GarbageCollect",

@@ -151,6 +151,9 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
             }
         }
     };
+    if run.timed_out {
+        controller.metrics.timeouts.inc();
+    }
     let ending = conclude(run, result, controller.environment.jitter);
     close(run, ending).await
 }

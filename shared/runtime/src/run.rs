@@ -100,6 +100,8 @@ pub struct Run<K: Kind> {
     interrupt: watch::Receiver<Option<Trigger>>,
     shutdown: CancellationToken,
     started: Instant,
+    /// Whether the reconciler found that its time was up.
+    pub(crate) timed_out: bool,
     /// When progress was last written within this run.
     reported: Option<Instant>,
 }
@@ -160,6 +162,7 @@ impl<K: Kind> Run<K> {
             interrupt,
             shutdown,
             started: Instant::now(),
+            timed_out: false,
             reported: None,
         }
     }
@@ -202,6 +205,12 @@ impl<K: Kind> Run<K> {
     /// How long the run has taken so far.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Counts the run as one that took too long (RT-QUE-009): for a reconciler that ends its own steps in time, so that the
+    /// failure names the step.
+    pub fn has_timed_out(&mut self) {
+        self.timed_out = true;
     }
 
     /// Whether progress is reported as it happens: for a new generation, for a request that no run has handled yet, and

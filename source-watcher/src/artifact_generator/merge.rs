@@ -1,0 +1,157 @@
+//! Merges YAML as upstream does, which is as Helm merges values.
+
+use std::io;
+
+use flux_yaml::{Map, Value, sigs};
+
+/// Why two files cannot be merged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MergeError {
+    /// A file cannot be read.
+    #[error("error reading YAML document")]
+    Read(#[source] io::Error),
+    /// A document is not YAML, or not a mapping (SW-GEN-185).
+    #[error("cannot unmarshal YAML document: {0}")]
+    Document(String),
+    /// The result cannot be written.
+    #[error("failed to merged YAML")]
+    Write(#[source] flux_yaml::Error),
+}
+
+/// The file that results from merging the file `over` into the file `base`: one document with sorted keys (SW-GEN-181 to
+/// SW-GEN-185).
+pub(super) fn merge(base: &[u8], over: &[u8]) -> Result<String, MergeError> {
+    let over = load(over)?;
+    let mut merged = load(base)?;
+    merge_maps(&mut merged, over);
+    let mut merged = Value::Map(merged);
+    // Go decodes into untyped values, where numbers are floats.
+    merged.floats_only();
+    sigs::to_string(&merged).map_err(MergeError::Write)
+}
+
+/// The documents of a file, merged in their order (SW-GEN-183).
+fn load(file: &[u8]) -> Result<Map, MergeError> {
+    let mut merged = Map::new();
+    for document in documents(file) {
+        match mapping(&document)? {
+            Some(map) => merge_maps(&mut merged, map),
+            None => continue,
+        }
+    }
+    Ok(merged)
+}
+
+/// The mapping of a document; `None` for `null`.
+pub(super) fn mapping(document: &[u8]) -> Result<Option<Map>, MergeError> {
+    let value =
+        sigs::from_str(document).map_err(|error| MergeError::Document(error.to_string()))?;
+    let kind = match value {
+        Value::Null => return Ok(None),
+        Value::Map(map) => return Ok(Some(map)),
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => "number",
+        Value::String(_) => "string",
+        Value::Seq(_) => "array",
+    };
+    let text = format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    );
+    Err(MergeError::Document(text))
+}
+
+/// Merges `over` into `base`: mappings key by key, everything else replaces what is there.
+fn merge_maps(base: &mut Map, over: Map) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Map(base)), Value::Map(over)) => merge_maps(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The documents of a file as the YAML reader of Kubernetes splits it: at lines of three dashes, which only blanks and a
+/// comment may follow.
+fn documents(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut document: Vec<u8> = Vec::new();
+    for line in file.split_inclusive(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let after = line.strip_prefix(b"---").map(<[u8]>::trim_ascii);
+        let ends = after.is_some_and(|after| after.is_empty() || after.starts_with(b"#"));
+        if ends && !document.is_empty() {
+            all.push(std::mem::take(&mut document));
+            continue;
+        }
+        document.extend_from_slice(line);
+        document.push(b'\n');
+    }
+    if !document.is_empty() {
+        all.push(document);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(base: &str, over: &str) -> String {
+        merge(base.as_bytes(), over.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn mappings_are_merged_and_the_rest_is_replaced() {
+        // SW-GEN-181, SW-GEN-184
+        assert_eq!(
+            merged(
+                "# of the base\nz: 1\na:\n  b: [1, 2]\n  c: keep\n  d: {e: 1}\ngone: x\n",
+                "a:\n  b: [3]\n  d: {f: 2}\ngone: null\nnew: 'y'\n",
+            ),
+            "a:\n  b:\n  - 3\n  c: keep\n  d:\n    e: 1\n    f: 2\ngone: null\nnew: \"y\"\nz: 1\n"
+        );
+        assert_eq!(merged("a: {b: 1}\n", "a: 2\n"), "a: 2\n");
+        assert_eq!(merged("a: 1\n", "a: {b: 1}\n"), "a:\n  b: 1\n");
+        assert_eq!(merged("", ""), "{}\n");
+        // SW-GEN-183
+        assert_eq!(
+            merged(
+                "---\na: 1\n--- # more\nb: 2\n---\n",
+                "{\"c\": {\"d\": 1.5}}"
+            ),
+            "a: 1\nb: 2\nc:\n  d: 1.5\n"
+        );
+        assert_eq!(merged("a: 1\r\n---\r\nb: 2\r\n", "null\n"), "a: 1\nb: 2\n");
+    }
+
+    // SW-GEN-185
+    #[test]
+    fn what_is_not_a_mapping_cannot_be_merged() {
+        let refused = |base: &str, over: &str| {
+            let error = merge(base.as_bytes(), over.as_bytes()).unwrap_err();
+            error.to_string()
+        };
+        for (text, kind) in [
+            ("- a\n", "array"),
+            ("text\n", "string"),
+            ("1\n", "number"),
+            ("true\n", "bool"),
+        ] {
+            let expected = format!(
+                "cannot unmarshal YAML document: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+            );
+            assert_eq!(refused("a: 1\n", text), expected);
+            assert_eq!(refused(text, "a: 1\n"), expected);
+        }
+        let syntax = refused("a: b: c\n", "");
+        assert!(
+            syntax.starts_with(
+                "cannot unmarshal YAML document: error converting YAML to JSON: yaml: "
+            ),
+            "{syntax}"
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! What a generator has made, and what became of it: nothing is built without need, and what is damaged is repaired.
+
+use std::fs;
+
+use kind_tests::requests::Counter;
+use kind_tests::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::world::{EXTERNAL_ARTIFACT, World};
+
+const SPEC: &str = "artifacts: [
+    {name: one, copy: [{from: '@repo/one/**', to: '@artifact/'}]},
+    {name: two, copy: [{from: '@repo/two/**', to: '@artifact/'}]}]";
+
+async fn start(topic: &str) -> Result<(World, Value)> {
+    let world = World::start(topic).await?;
+    let files = [("one/a.yaml", "1"), ("two/a.yaml", "1")];
+    world.source("repo", "r1", &files).await?;
+    world.generate("gen", SPEC).await?;
+    let generator = world.ready("gen").await?;
+    Ok((world, generator))
+}
+
+#[tokio::test]
+async fn nothing_is_built_without_drift() -> Result {
+    let (world, before) = start("settled").await?;
+    let artifact = world.artifact("one").await?;
+    assert_eq!(world.server.take_requests().len(), 1);
+    let counter = Counter::start(world.namespace.cluster(), world.watcher.user())?;
+    // SW-GEN-069, SW-GEN-039
+    let after = world.reconcile("gen").await?;
+    assert_eq!(
+        after["status"]["conditions"],
+        before["status"]["conditions"]
+    );
+    // SW-GEN-068
+    let message = "Normal Ready: No drift detected, 2 artifact(s) up to date";
+    world.told("gen", message).await?;
+    assert_eq!(world.server.take_requests(), [""; 0]);
+    assert_eq!(world.artifact("one").await?, artifact);
+    let requests = counter.requests()?;
+    let writes: Vec<&str> = requests
+        .iter()
+        .filter(|request| request.verb == "patch")
+        .map(|request| request.resource.as_str())
+        .collect();
+    assert_eq!(
+        writes,
+        ["artifactgenerators/status"],
+        "the request is marked as handled"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_what_changed_is_published() -> Result {
+    let (world, before) = start("changed").await?;
+    let [one, two] = [world.artifact("one").await?, world.artifact("two").await?];
+    let files = [("one/a.yaml", "2"), ("two/a.yaml", "1")];
+    world.source("repo", "r2", &files).await?;
+    let after = world.settled("gen", &before).await?;
+    // SW-GEN-202: the other object is not written
+    assert_eq!(world.artifact("two").await?["metadata"], two["metadata"]);
+    assert_ne!(
+        world.artifact("one").await?["metadata"]["resourceVersion"],
+        one["metadata"]["resourceVersion"]
+    );
+    let digests = |object: &Value, at: usize| object["status"]["inventory"][at]["digest"].clone();
+    ensure!(
+        digests(&before, 0) != digests(&after, 0) && digests(&before, 1) == digests(&after, 1),
+        "{after:#}"
+    );
+    // SW-GEN-089: only the changed one is in the news
+    let posted = world.posted("gen");
+    let last = posted.last().cloned().unwrap_or_default();
+    ensure!(
+        last.contains("/one (") && !last.contains("/two ("),
+        "{posted:?}"
+    );
+
+    // SW-GEN-032: the same revision, another file
+    let more = [("one/a.yaml", "3"), ("two/a.yaml", "1")];
+    let artifact = world.server.put("same", "r2", &more)?;
+    world
+        .publish(kind_tests::GIT_REPOSITORY, "repo", artifact)
+        .await?;
+    world.settled("gen", &after).await?;
+    assert_eq!(world.files("one").await?["a.yaml"], "3");
+    Ok(())
+}
+
+// SW-ART-008, FR-N-118
+#[tokio::test]
+async fn a_source_is_downloaded_once_for_all_generators() -> Result {
+    let world = World::start("shared").await?;
+    world.source("repo", "r1", &[("a.yaml", "1")]).await?;
+    for at in 0..20 {
+        let spec =
+            format!("artifacts: [{{name: a{at}, copy: [{{from: '@repo/**', to: '@artifact/'}}]}}]");
+        world.generate(&format!("gen-{at}"), &spec).await?;
+    }
+    for at in 0..20 {
+        world.ready(&format!("gen-{at}")).await?;
+    }
+    assert_eq!(world.server.take_requests().len(), 1);
+    // another source of the generator changes, this one does not
+    world.source("other", "o1", &[("b.yaml", "1")]).await?;
+    let spec = |to: &str| {
+        format!("sources: [{{alias: repo, kind: GitRepository, name: repo}}, {{alias: other, kind: GitRepository, name: other}}],
+            artifacts: [{{name: both, copy: [{{from: '@repo/**', to: '@artifact/{to}'}}, {{from: '@other/**', to: '@artifact/'}}]}}]")
+    };
+    world.apply("both", &spec("x/")).await?;
+    world.ready("both").await?;
+    assert_eq!(world.server.take_requests(), ["/other-o1.tar.gz"]);
+    world.apply("both", &spec("y/")).await?;
+    world.ready("both").await?;
+    assert_eq!(world.files("both").await?.len(), 2);
+    assert_eq!(world.server.take_requests(), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn damage_is_repaired() -> Result {
+    let (world, before) = start("damage").await?;
+    let digest = before["status"]["inventory"][0]["digest"].clone();
+    let file = before["status"]["inventory"][0]["filename"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let file = world.folder("one").join(file);
+    let logged = async |reason: &str| {
+        let fits = |entry: &Value| {
+            entry["reason"] == reason && entry["msg"] == "Reconciliation in progress"
+        };
+        world
+            .watcher
+            .log()
+            .wait(&format!("about {reason}"), fits)
+            .await
+    };
+    // SW-GEN-066
+    fs::remove_file(&file)?;
+    world.reconcile("gen").await?;
+    logged("ArtifactMissing").await?;
+    world.ready("gen").await?;
+    ensure!(file.is_file(), "the file is not back");
+    fs::write(&file, "damaged")?;
+    world.reconcile("gen").await?;
+    logged("ArtifactCorrupted").await?;
+    let after = world.ready("gen").await?;
+    // SW-ART-015
+    assert_eq!(after["status"]["inventory"][0]["digest"], digest);
+    assert_eq!(world.files("one").await?["a.yaml"], "1");
+
+    // SW-GEN-067, SW-GEN-072, SW-GEN-074
+    let edits = [
+        json!({"status": {"artifact": {"digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}}}),
+        json!({"status": {"artifact": {"url": "http://elsewhere/x"}}}),
+        json!({"status": {"artifact": null}}),
+    ];
+    for edit in edits {
+        let expected = world.artifact("one").await?["status"]["artifact"]["url"].clone();
+        world
+            .namespace
+            .set_status(EXTERNAL_ARTIFACT, "one", edit["status"].clone())
+            .await?;
+        // without the fields of another manager, which would be a conflict (SW-ART-057)
+        let clear = json!({"metadata": {"managedFields": [{}]}});
+        world
+            .namespace
+            .merge(EXTERNAL_ARTIFACT, "one", clear)
+            .await?;
+        world.reconcile("gen").await?;
+        let repaired = |object: &Value| {
+            object["status"]["artifact"]["url"] == expected
+                && object["status"]["artifact"]["digest"] == digest
+        };
+        world
+            .namespace
+            .wait(EXTERNAL_ARTIFACT, "one", "is repaired", repaired)
+            .await?;
+    }
+    logged("ExternalArtifactsChanged").await?;
+    // SW-ART-063
+    world.namespace.delete(EXTERNAL_ARTIFACT, "two").await?;
+    world.namespace.wait_gone(EXTERNAL_ARTIFACT, "two").await?;
+    world.reconcile("gen").await?;
+    world
+        .namespace
+        .wait(EXTERNAL_ARTIFACT, "two", "is back", |object| {
+            !object["status"]["artifact"].is_null()
+        })
+        .await?;
+    Ok(())
+}
+
+// SW-ART-057
+#[tokio::test]
+async fn fields_of_another_manager_are_a_conflict() -> Result {
+    let (world, before) = start("manager").await?;
+    let status = json!({"artifact": {"revision": "edited"}});
+    world
+        .namespace
+        .set_status(EXTERNAL_ARTIFACT, "one", status)
+        .await?;
+    world
+        .source("repo", "r2", &[("one/a.yaml", "2"), ("two/a.yaml", "2")])
+        .await?;
+    let message = world.fails("gen", "ReconciliationFailed").await?;
+    ensure!(
+        message.starts_with("one reconcile failed: failed to patchStatus ExternalArtifact status: Apply failed with 1 conflict"),
+        "{message}"
+    );
+    // SW-GEN-082: the other one is current; SW-GEN-084
+    assert_eq!(world.files("two").await?["a.yaml"], "2");
+    let now = world
+        .namespace
+        .get(crate::world::GENERATOR, "gen")
+        .await?
+        .unwrap_or_default();
+    assert_eq!(now["status"]["inventory"], before["status"]["inventory"]);
+    assert_eq!(
+        now["status"]["observedSourcesDigest"],
+        before["status"]["observedSourcesDigest"]
+    );
+    Ok(())
+}
+
+// SW-GEN-070, SW-ART-047, SW-ART-070
+#[tokio::test]
+async fn an_empty_storage_is_filled_with_the_same_artifacts() -> Result {
+    let (mut world, before) = start("empty").await?;
+    let url = world.artifact("one").await?["status"]["artifact"]["url"].clone();
+    world.watcher.terminate().await?;
+    let storage = world.namespace.folder().join("source-watcher");
+    fs::remove_dir_all(&storage)?;
+    fs::create_dir(&storage)?;
+    let stale = storage.join("externalartifact/other/gone");
+    fs::create_dir_all(&stale)?;
+    world.watcher.restart().await?;
+    let back = async {
+        while !world.folder("two").exists() || stale.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("the artifacts are stored again", back)
+        .await?;
+    let after = world.ready("gen").await?;
+    assert_eq!(after["status"]["inventory"], before["status"]["inventory"]);
+    let artifact = world.artifact("one").await?["status"]["artifact"].clone();
+    assert_eq!(artifact["url"], url);
+    assert_eq!(world.files("one").await?["a.yaml"], "1");
+    Ok(())
+}
+
+// SW-ART-040, SW-ART-041
+#[tokio::test]
+async fn old_files_are_collected() -> Result {
+    let settings = kind_tests::controller::Settings::default().flag("--artifact-retention-ttl=1h");
+    let world = World::start_with("retention", settings).await?;
+    world
+        .source("repo", "r0", &[("one/a.yaml", "0"), ("two/a.yaml", "")])
+        .await?;
+    world.generate("gen", SPEC).await?;
+    let mut generator = world.ready("gen").await?;
+    for at in 1..4 {
+        let text = at.to_string();
+        world
+            .source(
+                "repo",
+                &format!("r{at}"),
+                &[("one/a.yaml", &text), ("two/a.yaml", "")],
+            )
+            .await?;
+        generator = world.settled("gen", &generator).await?;
+    }
+    let stored = |name: &str| -> Result<Vec<String>> {
+        let names = fs::read_dir(world.folder(name))?;
+        let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    };
+    let files = stored("one")?;
+    let archives = files
+        .iter()
+        .filter(|name| name.ends_with(".tar.gz"))
+        .count();
+    // SW-ART-042
+    assert_eq!((archives, files.len()), (2, 4), "{files:?}");
+    assert_eq!(stored("two")?.len(), 2);
+    Ok(())
+}
