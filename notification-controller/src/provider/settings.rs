@@ -239,7 +239,7 @@ impl Settings {
             }
         }
         // As upstream, which looks for the App's ID first.
-        if data.get("githubAppID").is_some() {
+        if data.names_github_app() {
             self.github_app = Some(data.github_app().map_err(ConfigError::GitHubAppData)?);
         }
         Ok(())

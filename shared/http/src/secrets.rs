@@ -38,6 +38,8 @@ pub mod keys {
     pub const SSH_KNOWN_HOSTS: &str = "known_hosts";
     /// GitHub App: its ID.
     pub const GITHUB_APP_ID: &str = "githubAppID";
+    /// GitHub App: its client ID, in place of the ID.
+    pub const GITHUB_APP_CLIENT_ID: &str = "githubAppClientID";
     /// GitHub App: organisation or user of the installation.
     pub const GITHUB_APP_OWNER: &str = "githubAppInstallationOwner";
     /// GitHub App: ID of the installation.
@@ -120,6 +122,12 @@ pub enum SecretError {
         /// The reason; part of upstream's text.
         reason: ProxyUrlError,
     },
+    /// Both the ID and the client ID of the GitHub App are present (RT-SEC-017).
+    #[error("secret '{secret}' must contain exactly one of 'githubAppID' or 'githubAppClientID'")]
+    GitHubAppId {
+        /// `namespace/name`.
+        secret: String,
+    },
     /// Both or neither of the GitHub App installation keys are present (SC-AUTH-019).
     #[error(
         "secret '{secret}' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"
@@ -173,11 +181,20 @@ impl std::fmt::Debug for SshAuth {
     }
 }
 
+/// Which GitHub App a Secret is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum GitHubAppId {
+    /// By its ID, a number.
+    Id(String),
+    /// By its client ID.
+    Client(String),
+}
+
 /// GitHub App credentials of a Secret, unparsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitHubAppData {
-    /// The App's ID.
-    pub app_id: String,
+    /// The App.
+    pub app: GitHubAppId,
     /// RSA private key as PEM.
     pub private_key: Secret,
     /// Organisation or user of the installation; set if and only if `installation_id` is not.
@@ -386,21 +403,30 @@ impl<'a> SecretData<'a> {
         })
     }
 
-    /// GitHub App data (SC-AUTH-019).
+    /// Whether there is GitHub App data, complete or not.
+    pub fn names_github_app(&self) -> bool {
+        let ids = [keys::GITHUB_APP_ID, keys::GITHUB_APP_CLIENT_ID];
+        ids.iter().any(|key| self.get(key).is_some())
+    }
+
+    /// GitHub App data (SC-AUTH-019, RT-SEC-017).
     pub fn github_app(&self) -> Result<GitHubAppData, SecretError> {
-        let app_id = self.require(keys::GITHUB_APP_ID);
-        let present = [
-            keys::GITHUB_APP_OWNER,
-            keys::GITHUB_APP_INSTALLATION_ID,
-            keys::GITHUB_APP_PRIVATE_KEY,
-        ];
-        if app_id.is_err() && present.iter().all(|key| self.get(key).is_none()) {
-            return Err(SecretError::KeyNotFound {
-                secret: self.name.clone(),
-                key: keys::GITHUB_APP_ID,
-            });
-        }
-        let app_id = String::from_utf8_lossy(app_id?).into_owned();
+        let id = self.text(keys::GITHUB_APP_ID);
+        let app = match (id, self.text(keys::GITHUB_APP_CLIENT_ID)) {
+            (Some(id), None) => GitHubAppId::Id(id),
+            (None, Some(client)) => GitHubAppId::Client(client),
+            (Some(_), Some(_)) => {
+                return Err(SecretError::GitHubAppId {
+                    secret: self.name.clone(),
+                });
+            }
+            (None, None) => {
+                return Err(SecretError::KeyNotFound {
+                    secret: self.name.clone(),
+                    key: keys::GITHUB_APP_ID,
+                });
+            }
+        };
         let private_key = Secret::new(self.require(keys::GITHUB_APP_PRIVATE_KEY)?);
         let installation_owner = self.text(keys::GITHUB_APP_OWNER);
         let installation_id = self.text(keys::GITHUB_APP_INSTALLATION_ID);
@@ -411,7 +437,7 @@ impl<'a> SecretData<'a> {
         }
         let base_url = self.text(keys::GITHUB_APP_BASE_URL);
         Ok(GitHubAppData {
-            app_id,
+            app,
             private_key,
             installation_owner,
             installation_id,

@@ -99,9 +99,9 @@ fn identify(provider: &GitProvider, secret: Option<&SecretData<'_>>) -> Result<(
         },
         GitProvider::Generic | GitProvider::Other(_) => match secret {
             Some(secret)
-                if secret
-                    .get(keys::GITHUB_APP_ID)
-                    .is_some_and(|id| !id.is_empty()) =>
+                if [keys::GITHUB_APP_ID, keys::GITHUB_APP_CLIENT_ID]
+                    .iter()
+                    .any(|key| secret.get(key).is_some_and(|id| !id.is_empty())) =>
             {
                 Err(StepError::UnexpectedGitHubApp(secret.name().to_owned()))
             }

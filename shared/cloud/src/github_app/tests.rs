@@ -23,7 +23,7 @@ fn pem() -> &'static str {
 
 fn data(id: Option<&str>, owner: Option<&str>, base_url: &str) -> GitHubAppData {
     GitHubAppData {
-        app_id: "42".into(),
+        app: GitHubAppId::Id("42".into()),
         private_key: Secret::new(pem()),
         installation_owner: owner.map(str::to_owned),
         installation_id: id.map(str::to_owned),
@@ -99,6 +99,32 @@ async fn an_installation_gives_a_token() {
     assert!((now - 60..=now - 30).contains(&issued), "{issued} at {now}");
     assert!(!format!("{token:?} {app:?}").contains("ghs_secret"));
     assert!(!format!("{app:?}").contains("PRIVATE KEY"));
+}
+
+// RT-SEC-017: the client ID is the issuer, and part of the key of the cache
+#[tokio::test]
+async fn an_app_may_be_named_by_its_client_id() {
+    let (url, asked) = api().await;
+    let of = |app: GitHubAppId| {
+        let data = GitHubAppData {
+            app,
+            ..data(Some("7"), None, &url)
+        };
+        GitHubApp::new(data).unwrap()
+    };
+    let app = of(GitHubAppId::Client("Iv1.0123".into()));
+    app.token(&client()).await.unwrap();
+    let (_, claims) = claims(&asked.lock().unwrap()[0].1);
+    assert_eq!(claims["iss"], "Iv1.0123");
+    assert_ne!(
+        app.cache_key(),
+        of(GitHubAppId::Client("Iv1.4567".into())).cache_key()
+    );
+    // A client ID of digits is another App than that with the ID.
+    assert_ne!(
+        of(GitHubAppId::Client("42".into())).cache_key(),
+        of(GitHubAppId::Id("42".into())).cache_key()
+    );
 }
 
 // SC-AUTH-020
@@ -201,7 +227,11 @@ fn invalid_app_data_is_refused() {
         GitHubApp::new(data).unwrap_err().to_string()
     };
     assert_eq!(
-        with(|data| data.app_id = "x".into()),
+        with(|data| data.app = GitHubAppId::Id("x".into())),
+        "app ID must be provided to use github app authentication"
+    );
+    assert_eq!(
+        with(|data| data.app = GitHubAppId::Client(" ".into())),
         "app ID must be provided to use github app authentication"
     );
     assert_eq!(

@@ -188,6 +188,16 @@ fn ssh_is_read_from_the_secret(#[case] entries: &[(&str, &str)], #[case] expecte
     &[("githubAppID", "1"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
     "no error"
 )]
+// RT-SEC-017
+#[case(
+    &[("githubAppClientID", "Iv1.a"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
+    "no error"
+)]
+#[case(
+    &[("githubAppClientID", "Iv1.a"), ("githubAppID", "1"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
+    "secret 'apps/creds' must contain exactly one of 'githubAppID' or 'githubAppClientID'"
+)]
+#[case(&[("githubAppClientID", "Iv1.a")], "secret 'apps/creds': key 'githubAppPrivateKey' not found")]
 fn github_app(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
     assert_eq!(text(secret(entries).github_app()), expected);
 }
