@@ -8,6 +8,7 @@ mod store;
 mod verify;
 mod version;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use flux_runtime::work::WorkFolders;
 use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::{ShownUrl, StepError};
+use self::version::Version;
 use crate::secrets::Secrets;
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
@@ -91,17 +93,7 @@ impl Reconciler for OCIRepositories {
 
         run.step(Action::ReconcileSource);
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
-        let claim = Arc::new(self.budget.claim());
-        let secrets = self.secrets.within(timeout(spec));
-        let mut access = access::read(run, &secrets, &claim, timeout(spec)).await?;
-        let repository = version::repository(spec)?;
-        let login = access.log_in(&self.identities, &object, &repository, timeout(spec));
-        Box::pin(login).await.map_err(late)?;
-        let options = access.options(&repository, claim);
-        let client = Client::new(repository, options).map_err(|source| StepError::Transport {
-            url: ShownUrl::new(&spec.url),
-            source: Box::new(source.into()),
-        })?;
+        let client = Box::pin(self.connect(run)).await?;
         let found = version::find(&client, spec, timeout(spec)).await;
         let version = found.map_err(late)?;
         let revision = version.revision();
@@ -118,34 +110,8 @@ impl Reconciler for OCIRepositories {
             run.conditions.remove(FETCH_FAILED);
             flux_publish::up_to_date(run, &revision);
         } else {
-            let limit = timeout(spec).max(MIN_TRANSFER_LIMIT);
-            let pulled = layer::pull(&client, &version, spec, work_dir.path(), limit).await;
-            let pulled = pulled.map_err(late)?;
-            let metadata = pulled.annotations.clone();
-            let unpacked = layer::unpack(pulled, spec, self.budget.claim()).await;
-            let content = unpacked.map_err(late)?;
-            run.conditions.remove(FETCH_FAILED);
-
-            run.step(Action::ReconcileArtifact);
-            let path = Owner::of(&*object).path(&format!("{}.tar.gz", version.digest));
-            let storing = store::Storing {
-                publisher: self.publisher.clone(),
-                path: path.clone(),
-                ignore: spec.ignore.clone(),
-                limit,
-            };
-            let stored = storing.run(content).await.map_err(late)?;
-            let mut artifact = self
-                .publisher
-                .artifact(path.clone(), revision.clone(), &stored);
-            artifact.metadata = metadata;
-            run.status.artifact = Some(artifact);
-            run.status.observed_ignore.clone_from(&spec.ignore);
-            run.status
-                .observed_layer_selector
-                .clone_from(&spec.layer_selector);
-            self.publisher.link(run, &path, LATEST).await;
-            run.conditions.remove(STORAGE_OPERATION_FAILED);
+            let publishing = self.publish(run, &client, &version, work_dir.path());
+            Box::pin(publishing).await.map_err(late)?;
         }
         run.conditions.remove(ARTIFACT_OUTDATED);
         let message = format!("stored artifact for digest '{revision}'"); // the whole revision: SC-OCI-067
@@ -157,6 +123,64 @@ impl Reconciler for OCIRepositories {
     async fn finalize(&self, run: &mut Run<OCIRepository>) -> Result<(), Failure> {
         let removed = self.publisher.finalize(run).await;
         Ok(removed.map_err(StepError::from)?)
+    }
+}
+
+impl OCIRepositories {
+    /// A client for the repository, with credentials, proxy and certificates (SC-OCI-021 to SC-OCI-026).
+    async fn connect(&self, run: &Run<OCIRepository>) -> Result<Client, StepError> {
+        let object = run.object().clone();
+        let spec = &object.spec;
+        let claim = Arc::new(self.budget.claim());
+        let secrets = self.secrets.within(timeout(spec));
+        let mut access = access::read(run, &secrets, &claim, timeout(spec)).await?;
+        let repository = version::repository(spec)?;
+        let login = access.log_in(&self.identities, &object, &repository, timeout(spec));
+        let login = Box::pin(login).await;
+        login.map_err(|error| error.retried_after(spec.interval.to_std()))?;
+        let options = access.options(&repository, claim);
+        Client::new(repository, options).map_err(|source| StepError::Transport {
+            url: ShownUrl::new(&spec.url),
+            source: Box::new(source.into()),
+        })
+    }
+
+    /// Pulls the layer of a version, stores it, and records the artifact in the status.
+    async fn publish(
+        &self,
+        run: &mut Run<OCIRepository>,
+        client: &Client,
+        version: &Version,
+        folder: &Path,
+    ) -> Result<(), StepError> {
+        let object = run.object().clone();
+        let spec = &object.spec;
+        let limit = timeout(spec).max(MIN_TRANSFER_LIMIT);
+        let pulled = layer::pull(client, version, spec, folder, limit).await?;
+        let metadata = pulled.annotations.clone();
+        let content = layer::unpack(pulled, spec, self.budget.claim()).await?;
+        run.conditions.remove(FETCH_FAILED);
+
+        run.step(Action::ReconcileArtifact);
+        let path = Owner::of(&*object).path(&format!("{}.tar.gz", version.digest));
+        let storing = store::Storing {
+            publisher: self.publisher.clone(),
+            path: path.clone(),
+            ignore: spec.ignore.clone(),
+            limit,
+        };
+        let stored = storing.run(content).await?;
+        let revision = version.revision();
+        let mut artifact = self.publisher.artifact(path.clone(), revision, &stored);
+        artifact.metadata = metadata;
+        run.status.artifact = Some(artifact);
+        run.status.observed_ignore.clone_from(&spec.ignore);
+        run.status
+            .observed_layer_selector
+            .clone_from(&spec.layer_selector);
+        self.publisher.link(run, &path, LATEST).await;
+        run.conditions.remove(STORAGE_OPERATION_FAILED);
+        Ok(())
     }
 }
 

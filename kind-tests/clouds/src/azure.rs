@@ -8,6 +8,18 @@ use crate::server::{Answer, Request, State, json as answer};
 /// The type of an assertion.
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The scope of Blob Storage.
+const STORAGE: &str = "https://storage.azure.com/.default";
+
+/// A token of the form that Azurite reads.
+fn storage_token(state: &State, id: &str) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    jwt::token(&json!({
+        "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/tenant-1/", "jti": id,
+        "iat": now, "nbf": now, "exp": state.expiry().as_second(),
+    }))
+}
+
 /// Issues tokens to clients that prove themselves by a secret or an assertion. The tenant is `tenant-1`.
 pub(crate) fn tokens(state: &mut State, request: &Request) -> Answer {
     let refuse = |code: &str, description: &str| {
@@ -49,7 +61,10 @@ pub(crate) fn tokens(state: &mut State, request: &Request) -> Answer {
             "AADSTS700213: No matching federated identity record found for presented assertion.";
         return refuse("invalid_client", text);
     }
-    let token = format!("azure-token-{}", state.next());
+    let mut token = format!("azure-token-{}", state.next());
+    if scope == STORAGE {
+        token = storage_token(state, &token);
+    }
     state.tokens.insert(token.clone(), scope);
     let life = state.life.as_secs();
     answer(

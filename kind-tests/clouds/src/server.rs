@@ -222,6 +222,12 @@ impl Clouds {
         });
     }
 
+    /// Accepts no more tokens for an identity.
+    pub fn distrust(&self, identity: &str) {
+        let trusted = &mut self.state().trusted;
+        trusted.retain(|trust| trust.identity != identity);
+    }
+
     /// Adds access keys to sign with.
     pub fn add_key(&self, id: &str, secret: &str, session: &str) {
         let key = (secret.to_owned(), session.to_owned(), String::new());

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -89,8 +91,21 @@ impl Authority {
 
     /// Issues a certificate for these names (host names or IP addresses; any name for a client certificate).
     pub fn issue(&self, names: &[&str]) -> Pair {
+        self.issue_with(names, |_| {})
+    }
+
+    /// Issues a certificate that was valid until the end of 2020.
+    pub fn issue_expired(&self, names: &[&str]) -> Pair {
+        self.issue_with(names, |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        })
+    }
+
+    fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("names of a certificate");
+        let mut params = CertificateParams::new(names).expect("names of a certificate");
+        change(&mut params);
         let key = KeyPair::generate().expect("generate a key");
         let certificate = params
             .signed_by(&key, &self.issuer)

@@ -18,6 +18,7 @@ const API: &str = "/api/v3/";
 /// installation tokens, which are the only credentials for its server's repositories, as password of `x-access-token`.
 pub struct GitHubApp {
     id: u64,
+    client: Option<String>,
     installation: u64,
     owner: Option<String>,
     life: Duration,
@@ -33,6 +34,7 @@ impl GitHubApp {
         let public_key = public_key(&key);
         Self {
             id,
+            client: None,
             installation,
             owner: None,
             life: Duration::from_hours(1),
@@ -40,6 +42,12 @@ impl GitHubApp {
             public_key,
             issued: Mutex::default(),
         }
+    }
+
+    /// The App's client ID, which it may name as issuer of its own tokens in place of its ID.
+    pub fn client_id(mut self, id: &str) -> Self {
+        self.client = Some(id.to_owned());
+        self
     }
 
     /// The organisation of the installation; users of the same name have no installation.
@@ -128,7 +136,9 @@ impl GitHubApp {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_secs());
         let time = |name: &str| claims[name].as_u64().unwrap_or_default();
-        if claims["iss"].as_str() != Some(self.id.to_string().as_str()) {
+        let issuer = claims["iss"].as_str();
+        let is_client = self.client.is_some() && issuer == self.client.as_deref();
+        if !is_client && issuer != Some(self.id.to_string().as_str()) {
             return Err("Integration not found");
         }
         if time("iat") > now {

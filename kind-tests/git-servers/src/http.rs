@@ -32,6 +32,8 @@ pub struct Request {
     pub user_agent: Option<String>,
     /// The `Accept-Encoding` header.
     pub accept_encoding: Option<String>,
+    /// Whether a header asks for the file only if it is another than before.
+    pub is_conditional: bool,
     /// The request body's first mebibyte.
     pub body: Vec<u8>,
     /// The status of the response.
@@ -108,7 +110,8 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Serves the files in the server's root, as they are at the time of a request, below the path `prefix`.
+    /// Serves the files in the server's root, as they are at the time of a request, below the path `prefix`, each with an
+    /// entity tag.
     pub fn files(mut self, prefix: &str) -> Self {
         self.settings.files.push(prefix.to_owned());
         self
@@ -289,6 +292,9 @@ impl Shared {
             git_protocol: named("git-protocol"),
             user_agent: named("user-agent"),
             accept_encoding: named("accept-encoding"),
+            is_conditional: ["if-none-match", "if-modified-since"]
+                .iter()
+                .any(|name| parts.headers.contains_key(*name)),
             body: Vec::new(),
             status: 0,
         };
@@ -341,7 +347,12 @@ impl Shared {
             let name = name.unwrap_or_default().trim_start_matches('/');
             let file = std::fs::read(self.root.join(name));
             let response = match file {
-                Ok(file) => bytes(200, file.into()),
+                Ok(file) => {
+                    let mut response = bytes(200, file.into());
+                    let tag = header::HeaderValue::from_static("\"1\"");
+                    response.headers_mut().insert(header::ETAG, tag);
+                    response
+                }
                 Err(_) => text(404, "not found\n"),
             };
             return self.record(entry, response);

@@ -22,6 +22,7 @@ const KEY: &str =
 pub struct Azurite {
     _program: Program,
     address: SocketAddr,
+    scheme: &'static str,
     client: Client,
 }
 
@@ -36,7 +37,7 @@ impl Azurite {
     /// # Panics
     /// If it does not start.
     pub fn start() -> Option<Self> {
-        Self::start_with(&[])
+        Self::start_with("http", &[])
     }
 
     /// Starts it with a certificate and its key, so that it takes the tokens of Entra ID, whose signatures it does not check.
@@ -46,6 +47,7 @@ impl Azurite {
     pub fn start_with_tokens(certificate: &str, key: &str) -> Option<Self> {
         let oauth = ["--oauth".to_owned(), "basic".to_owned()];
         Self::start_with(
+            "https",
             &[
                 &oauth[..],
                 &["--cert".to_owned(), certificate.to_owned()],
@@ -55,7 +57,7 @@ impl Azurite {
         )
     }
 
-    fn start_with(more: &[String]) -> Option<Self> {
+    fn start_with(scheme: &'static str, more: &[String]) -> Option<Self> {
         let binary = installed("azurite-blob")?;
         let folder = TempDir::new().expect("temporary folder");
         let [port] = ports();
@@ -78,7 +80,8 @@ impl Azurite {
         Some(Self {
             _program: program,
             address: address(port),
-            client: crate::program::client(),
+            scheme,
+            client: crate::program::client_of_any(),
         })
     }
 
@@ -180,7 +183,8 @@ impl Azurite {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         let url = format!(
-            "http://{}/{ACCOUNT}/{path}?{}",
+            "{}://{}/{ACCOUNT}/{path}?{}",
+            self.scheme,
             self.address,
             pairs.join("&")
         );

@@ -99,6 +99,13 @@ impl FrontBuilder {
         self
     }
 
+    /// Serves HTTPS with this certificate.
+    #[must_use]
+    pub fn tls_pair(mut self, pair: &Pair) -> Self {
+        self.tls = Some(pair.clone());
+        self
+    }
+
     /// Requires a client certificate signed by this authority.
     #[must_use]
     pub fn client_certificates(mut self, authority: &Authority) -> Self {

@@ -143,3 +143,15 @@ pub(crate) fn client() -> reqwest::Client {
     let options = flux_http::ClientOptions::default();
     options.build().expect("build a client")
 }
+
+/// The client that fills a store, whatever its certificate.
+pub(crate) fn client_of_any() -> reqwest::Client {
+    let options = flux_http::ClientOptions {
+        tls: flux_http::TlsSettings {
+            accept_any_server: true,
+            ..flux_http::TlsSettings::default()
+        },
+        ..flux_http::ClientOptions::default()
+    };
+    options.build().expect("build a client")
+}

@@ -238,7 +238,7 @@ impl Settings {
                 self.password = basic.password;
             }
         }
-        // As upstream, which looks for what names the App first.
+        // As upstream, which looks for the App's ID first.
         if data.names_github_app() {
             self.github_app = Some(data.github_app().map_err(ConfigError::GitHubAppData)?);
         }

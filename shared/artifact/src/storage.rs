@@ -238,7 +238,14 @@ impl Storage {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(".");
         let dir = folder_of(&target);
-        let temporary = tempfile::Builder::new().prefix(&name).tempfile_in(&dir);
+        // The library's own way to open it has the name of the temporary file in its errors, which would read another way
+        // at each attempt.
+        let open = |path: &Path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            options.open(path)
+        };
+        let temporary = tempfile::Builder::new().prefix(&name).make_in(&dir, open);
         Ok(Writing {
             file: temporary.map_err(|source| failed("create", &dir, source))?,
             hasher: self.algorithm.hasher(),
@@ -361,7 +368,7 @@ impl Writing {
     /// Makes the artifact visible under its name, with mode 0600, after its bytes were synced to disk.
     pub fn commit(self) -> Result<Stored, StorageError> {
         let synced = self.file.as_file().sync_all();
-        synced.map_err(|source| failed("sync", self.file.path(), source))?;
+        synced.map_err(|source| failed("sync", &self.target, source))?;
         let persisted = self.file.persist(&self.target);
         persisted.map_err(|error| failed("rename", &self.target, error.error))?;
         let dir = folder_of(&self.target);
@@ -376,14 +383,14 @@ impl Writing {
 
 impl Write for Writing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.as_file_mut().write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
 }
 

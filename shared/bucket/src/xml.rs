@@ -76,6 +76,14 @@ pub(crate) fn read(
     }
 }
 
+/// Checks that a list begins with the element that it should: a page in which someone is to sign in would pass for an empty one.
+pub(crate) fn expect(root: &str, wanted: &str) -> Result<(), Error> {
+    if root == wanted {
+        return Ok(());
+    }
+    Err(invalid("the document is not a list"))
+}
+
 fn slices(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flux_http::{BodyError, GitHubAppData, Repeat, RequestError, Secret, read_body, shown_url};
+use flux_http::{
+    BodyError, GitHubAppData, GitHubAppId, Repeat, RequestError, Secret, read_body, shown_url,
+};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode, header};
 use rustls::SignatureScheme;
@@ -32,11 +34,17 @@ const APP_TOKEN_LIFE: u64 = 120;
 /// A GitHub App installation that tokens can be requested for. `Debug` shows no key.
 #[derive(Clone, Debug)]
 pub struct GitHubApp {
-    /// What the App is known by: its ID or its client ID (RT-SEC-017).
-    issuer: String,
+    /// Its ID or client ID, by which it issues its own tokens (RT-SEC-017).
+    issuer: Issuer,
     installation: Installation,
     api: Url,
     key: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Issuer {
+    Id(u64),
+    Client(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +58,7 @@ enum Installation {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitHubAppError {
-    /// The App's ID is not a number.
+    /// The App's ID is not a number, or its client ID is empty.
     #[error("app ID must be provided to use github app authentication")]
     AppId,
     /// The installation's ID is not a number, and no owner is given.
@@ -144,12 +152,11 @@ impl GitHubApp {
     /// Creates a client from the data of a Secret (SC-AUTH-019).
     pub fn new(data: GitHubAppData) -> Result<Self, GitHubAppError> {
         let number = |text: &str| text.trim().parse::<u64>().ok().filter(|number| *number > 0);
-        let issuer = match data.client_id {
-            Some(client_id) => client_id,
-            None => number(&data.app_id)
-                .ok_or(GitHubAppError::AppId)?
-                .to_string(),
+        let issuer = match data.app {
+            GitHubAppId::Id(id) => number(&id).map(Issuer::Id),
+            GitHubAppId::Client(id) => (!id.trim().is_empty()).then_some(Issuer::Client(id)),
         };
+        let issuer = issuer.ok_or(GitHubAppError::AppId)?;
         let owner = data.installation_owner.filter(|owner| !owner.is_empty());
         let installation = match (owner, data.installation_id) {
             (Some(owner), _) => Installation::Owner(owner),
@@ -169,14 +176,18 @@ impl GitHubApp {
         Ok(app)
     }
 
-    /// The key of its tokens in a [`TokenCache`](crate::TokenCache) (SC-AUTH-071).
+    /// The key of its tokens in a [`TokenCache`](crate::TokenCache) (SC-AUTH-071, RT-SEC-017).
     pub fn cache_key(&self) -> CacheKey {
+        let app = match &self.issuer {
+            Issuer::Id(id) => ("app", id.to_string()),
+            Issuer::Client(id) => ("client", id.clone()),
+        };
         let installation = match &self.installation {
             Installation::Id(id) => id.to_string(),
             Installation::Owner(owner) => format!("@{owner}"),
         };
         CacheKey::of(&[
-            ("app", self.issuer.as_bytes()),
+            (app.0, app.1.as_bytes()),
             ("installation", installation.as_bytes()),
             ("api", self.api.as_str().as_bytes()),
             ("key", self.key.expose()),
@@ -242,8 +253,12 @@ impl GitHubApp {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let issued = now.saturating_sub(CLOCK_DRIFT);
         let header = serde_json::json!({"alg": "RS256", "typ": "JWT"});
+        let issuer = match &self.issuer {
+            Issuer::Id(id) => id.to_string(),
+            Issuer::Client(id) => id.clone(),
+        };
         let claims =
-            serde_json::json!({"iat": issued, "exp": issued + APP_TOKEN_LIFE, "iss": self.issuer});
+            serde_json::json!({"iat": issued, "exp": issued + APP_TOKEN_LIFE, "iss": issuer});
         let encode = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes())?);

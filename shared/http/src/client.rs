@@ -33,7 +33,8 @@ pub struct ClientOptions {
     pub tls: TlsSettings,
     /// The proxy.
     pub proxy: Proxy,
-    /// Redirects.
+    /// Redirects. One that leads from elsewhere to a link-local address, such as the metadata service of a cloud, is not
+    /// followed: the response is then the redirect itself.
     pub redirects: Redirects,
     /// Timeout of a whole request, its body included; `None` leaves it to the caller.
     pub timeout: Option<Duration>,
@@ -109,17 +110,19 @@ impl ClientOptions {
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .redirect(match self.redirects {
-                Redirects::Follow(limit) if self.refuse_link_local => {
+                Redirects::Follow(limit) => {
                     let limited = Policy::limited(limit);
+                    let refuse_link_local = self.refuse_link_local;
                     Policy::custom(move |attempt| {
-                        if is_at_link_local(attempt.url()) {
+                        let from = attempt.previous().last();
+                        let is_allowed = !refuse_link_local && from.is_some_and(is_at_link_local);
+                        if is_at_link_local(attempt.url()) && !is_allowed {
                             attempt.stop()
                         } else {
                             limited.redirect(attempt)
                         }
                     })
                 }
-                Redirects::Follow(limit) => Policy::limited(limit),
                 Redirects::Refuse => Policy::none(),
             });
         if let Some(timeout) = self.timeout {

@@ -50,7 +50,8 @@ pub use public::{PublicError, PublicFetch, is_link_local, is_public};
 pub use request::{Repeat, send};
 pub use secret::{Hidden, Secret};
 pub use secrets::{
-    AuthMethods, BasicAuth, GitHubAppData, LegacyKey, SecretData, SecretError, SshAuth, keys,
+    AuthMethods, BasicAuth, GitHubAppData, GitHubAppId, LegacyKey, SecretData, SecretError,
+    SshAuth, keys,
 };
 pub use shown_url::{shown_query, shown_text, shown_url};
 pub use tls::{ClientPair, RootCertificates, TlsError, TlsSettings};

@@ -38,7 +38,7 @@ pub mod keys {
     pub const SSH_KNOWN_HOSTS: &str = "known_hosts";
     /// GitHub App: its ID.
     pub const GITHUB_APP_ID: &str = "githubAppID";
-    /// GitHub App: its client ID, in place of its ID.
+    /// GitHub App: its client ID, in place of the ID.
     pub const GITHUB_APP_CLIENT_ID: &str = "githubAppClientID";
     /// GitHub App: organisation or user of the installation.
     pub const GITHUB_APP_OWNER: &str = "githubAppInstallationOwner";
@@ -122,9 +122,9 @@ pub enum SecretError {
         /// The reason; part of upstream's text.
         reason: ProxyUrlError,
     },
-    /// Both keys that name a GitHub App are present (RT-SEC-017).
+    /// Both the ID and the client ID of the GitHub App are present (RT-SEC-017).
     #[error("secret '{secret}' must contain exactly one of 'githubAppID' or 'githubAppClientID'")]
-    GitHubAppIdentity {
+    GitHubAppId {
         /// `namespace/name`.
         secret: String,
     },
@@ -181,13 +181,20 @@ impl std::fmt::Debug for SshAuth {
     }
 }
 
+/// Which GitHub App a Secret is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum GitHubAppId {
+    /// By its ID, a number.
+    Id(String),
+    /// By its client ID.
+    Client(String),
+}
+
 /// GitHub App credentials of a Secret, unparsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitHubAppData {
-    /// The App's ID; empty if and only if `client_id` is set.
-    pub app_id: String,
-    /// The App's client ID.
-    pub client_id: Option<String>,
+    /// The App.
+    pub app: GitHubAppId,
     /// RSA private key as PEM.
     pub private_key: Secret,
     /// Organisation or user of the installation; set if and only if `installation_id` is not.
@@ -396,32 +403,24 @@ impl<'a> SecretData<'a> {
         })
     }
 
-    /// GitHub App data (SC-AUTH-019).
+    /// GitHub App data (SC-AUTH-019, RT-SEC-017).
     pub fn github_app(&self) -> Result<GitHubAppData, SecretError> {
-        let client_id = self
-            .text(keys::GITHUB_APP_CLIENT_ID)
-            .filter(|id| !id.is_empty());
-        let app_id = match (self.require(keys::GITHUB_APP_ID), &client_id) {
-            (Ok(_), Some(_)) => {
-                return Err(SecretError::GitHubAppIdentity {
+        let id = self.text(keys::GITHUB_APP_ID);
+        let app = match (id, self.text(keys::GITHUB_APP_CLIENT_ID)) {
+            (Some(id), None) => GitHubAppId::Id(id),
+            (None, Some(client)) => GitHubAppId::Client(client),
+            (Some(_), Some(_)) => {
+                return Err(SecretError::GitHubAppId {
                     secret: self.name.clone(),
                 });
             }
-            (Err(_), Some(_)) => Ok(&b""[..]),
-            (app_id, None) => app_id,
+            (None, None) => {
+                return Err(SecretError::KeyNotFound {
+                    secret: self.name.clone(),
+                    key: keys::GITHUB_APP_ID,
+                });
+            }
         };
-        let present = [
-            keys::GITHUB_APP_OWNER,
-            keys::GITHUB_APP_INSTALLATION_ID,
-            keys::GITHUB_APP_PRIVATE_KEY,
-        ];
-        if app_id.is_err() && present.iter().all(|key| self.get(key).is_none()) {
-            return Err(SecretError::KeyNotFound {
-                secret: self.name.clone(),
-                key: keys::GITHUB_APP_ID,
-            });
-        }
-        let app_id = String::from_utf8_lossy(app_id?).into_owned();
         let private_key = Secret::new(self.require(keys::GITHUB_APP_PRIVATE_KEY)?);
         let installation_owner = self.text(keys::GITHUB_APP_OWNER);
         let installation_id = self.text(keys::GITHUB_APP_INSTALLATION_ID);
@@ -432,8 +431,7 @@ impl<'a> SecretData<'a> {
         }
         let base_url = self.text(keys::GITHUB_APP_BASE_URL);
         Ok(GitHubAppData {
-            app_id,
-            client_id,
+            app,
             private_key,
             installation_owner,
             installation_id,

@@ -146,8 +146,12 @@ async fn redirects_are_followed_or_returned() {
     let server = HttpGitServer::builder()
         .redirect("/old/", "/")
         .redirect("/loop/", "/loop/")
+        .redirect("/metadata", "http://169.254.169.254/latest/meta-data")
         .start();
     repository(&server);
+    // the metadata service of a cloud is not where a server may lead
+    let metadata = server.url("metadata");
+    assert_eq!(get(&ClientOptions::default(), &metadata).await, Ok(302));
     let url = server.url("old/app.git/info/refs?service=git-upload-pack");
     assert_eq!(get(&ClientOptions::default(), &url).await, Ok(200));
     let refusing = ClientOptions {

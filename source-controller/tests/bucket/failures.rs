@@ -203,7 +203,7 @@ async fn a_store_that_does_not_answer_is_left_in_time() -> Result {
             "/app/a" => Answer::Never,
             _ if request.target.starts_with("/app/?") => Answer::new(
                 200,
-                "<L><Contents><Key>a</Key><ETag>1</ETag></Contents></L>",
+                "<ListBucketResult><Contents><Key>a</Key><ETag>1</ETag></Contents></ListBucketResult>",
             ),
             _ => Answer::Never,
         })

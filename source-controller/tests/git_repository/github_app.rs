@@ -41,7 +41,7 @@ fn spec(secret: &str) -> String {
 
 #[tokio::test]
 async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
-    let (git, authority, key) = server(GitHubApp::new(42, 7));
+    let (git, authority, key) = server(GitHubApp::new(42, 7).client_id("Iv1.0123"));
     let settings = Settings::default().flag("--log-level=debug");
     let world = World::start_with("git-app", settings, git).await?;
     let repo = world.repo("app.git");
@@ -131,6 +131,14 @@ async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
         world.metrics().await?.contains(&series("hit", "again")),
         "those of the other object stay"
     );
+
+    // RT-SEC-017: by its client ID the same App gets a token of its own
+    let data = json!({"githubAppClientID": "Iv1.0123", "githubAppInstallationID": "7", "githubAppPrivateKey": key,
+        "githubAppBaseURL": api, "ca.crt": authority.pem()});
+    secret(&world, "client", data).await?;
+    world.apply("client", "app.git", &spec("client")).await?;
+    world.ready("client").await?;
+    assert_eq!(calls(&world.git.requests()), [one[0], one[0]]);
     Ok(())
 }
 
@@ -293,14 +301,20 @@ async fn invalid_github_app_credentials_are_reported() -> Result {
             );
         }
     }
-    // Neither or both of owner and ID: upstream has no condition for this, and only logs it.
-    for (name, changes) in [
-        ("neither", json!({"githubAppInstallationID": null})),
-        ("both", json!({"githubAppInstallationOwner": "org"})),
+    // Neither or both of two keys: upstream has no condition for this, and only logs it.
+    for (name, changes, words) in [
+        ("neither", json!({"githubAppInstallationID": null}), both),
+        ("both", json!({"githubAppInstallationOwner": "org"}), both),
+        // RT-SEC-017
+        (
+            "both-ids",
+            json!({"githubAppClientID": "Iv1.0123"}),
+            "must contain exactly one of 'githubAppID' or 'githubAppClientID'",
+        ),
     ] {
         secret(&world, name, with(changes)).await?;
         world.apply(name, "app.git", &spec(name)).await?;
-        let words = format!("secret '{}/{name}' {both}", world.namespace.name());
+        let words = format!("secret '{}/{name}' {words}", world.namespace.name());
         let told = |line: &Value| line["error"] == words;
         world
             .controller

@@ -1,5 +1,6 @@
 //! Providers and Secrets that become settings.
 
+use flux_http::GitHubAppId;
 use serde_json::{Value, json};
 
 use super::*;
@@ -103,7 +104,7 @@ fn the_secret_overrides_the_spec() {
     ];
     let app = self::settings("github", &spec, &app);
     let app = app.wanted_app().unwrap();
-    assert_eq!(app.client_id.as_deref(), Some("Iv1"));
+    assert_eq!(app.app, GitHubAppId::Client("Iv1".to_owned()));
     assert_eq!(app.installation_owner.as_deref(), Some("org"));
     // NC-PROV-006
     assert_eq!(token.timeout(), Duration::from_secs(15));

@@ -34,6 +34,7 @@ pub(super) fn page(document: &[u8]) -> Result<Page, Error> {
     let mut blob = Blob::default();
     xml::read(document, |node| {
         match node {
+            Node::Start([root]) => xml::expect(root, "EnumerationResults")?,
             Node::Start([_, "Blobs", "Blob"]) => blob = Blob::default(),
             Node::End([_, "Blobs", "Blob"], _) => {
                 let blob = std::mem::take(&mut blob);
@@ -140,15 +141,15 @@ mod tests {
     #[rstest]
     // SC-BKT-027, SC-BKT-068, FR-H-097
     #[case(
-        "<E><Blobs><Blob><Name>a</Name></Blob></Blobs></E>",
+        "<EnumerationResults><Blobs><Blob><Name>a</Name></Blob></Blobs></EnumerationResults>",
         "object 'a' has no ETag"
     )]
     #[case(
-        "<E><Blobs><Blob><Name>a</Name><Properties/></Blob></Blobs></E>",
+        "<EnumerationResults><Blobs><Blob><Name>a</Name><Properties/></Blob></Blobs></EnumerationResults>",
         "object 'a' has no ETag"
     )]
     #[case(
-        "<E><Blobs><Blob><Properties><Etag>1</Etag></Properties></Blob></Blobs></E>",
+        "<EnumerationResults><Blobs><Blob><Properties><Etag>1</Etag></Properties></Blob></Blobs></EnumerationResults>",
         "invalid response: a blob in the list has no name"
     )]
     #[case("", "invalid response: the XML ends early")]

@@ -57,6 +57,7 @@ pub(crate) fn page(document: &[u8]) -> Result<Page, Error> {
     let mut object = Object::default();
     xml::read(document, |node| {
         match node {
+            Node::Start([root]) => xml::expect(root, "ListBucketResult")?,
             Node::Start([_, "Contents"]) => object = Object::default(),
             Node::End([_, "Contents"], _) => list.objects.push(std::mem::take(&mut object)),
             Node::End([_, "Contents", field], text) => match *field {
@@ -275,16 +276,27 @@ mod tests {
 
     #[rstest]
     // SC-BKT-068
-    #[case("<L><Contents><Key>a</Key></Contents></L>", "object 'a' has no ETag")]
     #[case(
-        "<L><IsTruncated>true</IsTruncated></L>",
+        "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>",
+        "object 'a' has no ETag"
+    )]
+    #[case(
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
         "invalid response: Truncated response should have continuation token set"
     )]
     #[case(
-        "<L><EncodingType>url</EncodingType><Contents><Key>%FF</Key><ETag>1</ETag></Contents></L>",
+        "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>%FF</Key><ETag>1</ETag></Contents></ListBucketResult>",
         "invalid response: a key in the list is not UTF-8"
     )]
-    #[case("<html><br></html>", "invalid response: the XML is not well-formed")]
+    #[case("<html><br></html>", "invalid response: the document is not a list")]
+    #[case(
+        "<html><body>Sign in</body></html>",
+        "invalid response: the document is not a list"
+    )]
+    #[case(
+        "<ListBucketResult><br></ListBucketResult>",
+        "invalid response: the XML is not well-formed"
+    )]
     fn lists_that_are_refused(#[case] document: &str, #[case] want: &str) {
         assert_eq!(page(document.as_bytes()).unwrap_err().to_string(), want);
     }

@@ -23,8 +23,7 @@ fn pem() -> &'static str {
 
 fn data(id: Option<&str>, owner: Option<&str>, base_url: &str) -> GitHubAppData {
     GitHubAppData {
-        app_id: "42".into(),
-        client_id: None,
+        app: GitHubAppId::Id("42".into()),
         private_key: Secret::new(pem()),
         installation_owner: owner.map(str::to_owned),
         installation_id: id.map(str::to_owned),
@@ -102,21 +101,30 @@ async fn an_installation_gives_a_token() {
     assert!(!format!("{app:?}").contains("PRIVATE KEY"));
 }
 
-// RT-SEC-017, RT-WID-020, NC-GITHUB-003
+// RT-SEC-017: the client ID is the issuer, and part of the key of the cache
 #[tokio::test]
-async fn a_client_id_is_the_issuer_and_tells_tokens_apart() {
+async fn an_app_may_be_named_by_its_client_id() {
     let (url, asked) = api().await;
-    let by_id = data(Some("7"), None, &url);
-    let by_client = GitHubAppData {
-        app_id: String::new(),
-        client_id: Some("Iv1.8a61f9b3".to_owned()),
-        ..by_id.clone()
+    let of = |app: GitHubAppId| {
+        let data = GitHubAppData {
+            app,
+            ..data(Some("7"), None, &url)
+        };
+        GitHubApp::new(data).unwrap()
     };
-    let app = GitHubApp::new(by_client).unwrap();
+    let app = of(GitHubAppId::Client("Iv1.0123".into()));
     app.token(&client()).await.unwrap();
     let (_, claims) = claims(&asked.lock().unwrap()[0].1);
-    assert_eq!(claims["iss"], "Iv1.8a61f9b3");
-    assert_ne!(app.cache_key(), GitHubApp::new(by_id).unwrap().cache_key());
+    assert_eq!(claims["iss"], "Iv1.0123");
+    assert_ne!(
+        app.cache_key(),
+        of(GitHubAppId::Client("Iv1.4567".into())).cache_key()
+    );
+    // A client ID of digits is another App than that with the ID.
+    assert_ne!(
+        of(GitHubAppId::Client("42".into())).cache_key(),
+        of(GitHubAppId::Id("42".into())).cache_key()
+    );
 }
 
 // SC-AUTH-020
@@ -219,7 +227,11 @@ fn invalid_app_data_is_refused() {
         GitHubApp::new(data).unwrap_err().to_string()
     };
     assert_eq!(
-        with(|data| data.app_id = "x".into()),
+        with(|data| data.app = GitHubAppId::Id("x".into())),
+        "app ID must be provided to use github app authentication"
+    );
+    assert_eq!(
+        with(|data| data.app = GitHubAppId::Client(" ".into())),
         "app ID must be provided to use github app authentication"
     );
     assert_eq!(

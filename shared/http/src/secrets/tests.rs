@@ -190,16 +190,14 @@ fn ssh_is_read_from_the_secret(#[case] entries: &[(&str, &str)], #[case] expecte
 )]
 // RT-SEC-017
 #[case(
-    &[("githubAppClientID", "Iv1"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
+    &[("githubAppClientID", "Iv1.a"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
     "no error"
 )]
 #[case(
-    &[
-        ("githubAppID", "1"), ("githubAppClientID", "Iv1"), ("githubAppPrivateKey", "k"),
-        ("githubAppInstallationID", "2"),
-    ],
+    &[("githubAppClientID", "Iv1.a"), ("githubAppID", "1"), ("githubAppPrivateKey", "k"), ("githubAppInstallationID", "2")],
     "secret 'apps/creds' must contain exactly one of 'githubAppID' or 'githubAppClientID'"
 )]
+#[case(&[("githubAppClientID", "Iv1.a")], "secret 'apps/creds': key 'githubAppPrivateKey' not found")]
 fn github_app(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
     assert_eq!(text(secret(entries).github_app()), expected);
 }
