@@ -61,11 +61,19 @@ async fn a_removed_kind_in_the_record_blocks_upgrades() -> Result {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n";
     let ours = Bench::new("helm-removed", &files(&[("templates/map.yaml", map)])).await?;
     let mut release = ours.install("{}").await?;
-    release.manifest.push_str("---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata: {name: p}\n");
+    release.manifest.push_str(
+        "---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata: {name: p}\n",
+    );
     let releaser = ours.releaser();
     releaser.records().update(&release).await?;
-    let performed = ours.try_upgrade("{}", flux_helm::action::UpgradeOptions::default()).await?;
-    let error = performed.result.err().map(|error| chain(&error)).unwrap_or_default();
+    let performed = ours
+        .try_upgrade("{}", flux_helm::action::UpgradeOptions::default())
+        .await?;
+    let error = performed
+        .result
+        .err()
+        .map(|error| chain(&error))
+        .unwrap_or_default();
     ensure!(
         error.starts_with("unable to build kubernetes objects from current release manifest: "),
         "{error}"
@@ -81,7 +89,11 @@ async fn output_policies_of_hooks_are_harmless() -> Result {
     let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map, annotations: {helm.sh/hook: pre-install, helm.sh/hook-output-log-policy: 'hook-succeeded,hook-failed'}}\n";
     let ours = Bench::new("helm-output", &files(&[("templates/map.yaml", hook)])).await?;
     let release = ours.install("{}").await?;
-    ensure!(release.hooks[0].output_log_policies.len() == 2, "{:?}", release.hooks[0]);
+    ensure!(
+        release.hooks[0].output_log_policies.len() == 2,
+        "{:?}",
+        release.hooks[0]
+    );
     ensure!(release.status() == Status::Deployed, "{}", release.status());
     Ok(())
 }

@@ -14,7 +14,10 @@ fn chart() -> ParsedChart {
         file("crds/c.json", "{}"),
         file("crds/README.md", "no manifest"),
         file("templates/t.yaml", "kind: T\n"),
-        file("charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 1.0.0\n"),
+        file(
+            "charts/db/Chart.yaml",
+            "apiVersion: v2\nname: db\nversion: 1.0.0\n",
+        ),
         file("charts/db/crds/d.yaml", "kind: D\n"),
     ];
     ParsedChart::new(Chart::from_files(files).unwrap())
@@ -24,12 +27,20 @@ fn chart() -> ParsedChart {
 fn definitions_are_those_of_the_enabled_charts() {
     // HC-CRD-003
     let own = ["crds/a.yaml", "crds/deep/b.YML", "crds/c.json"];
-    for (values, subchart) in [("", true), ("store: {on: true}", true), ("store: {on: false}", false)] {
+    for (values, subchart) in [
+        ("", true),
+        ("store: {on: true}", true),
+        ("store: {on: false}", false),
+    ] {
         let values = load_values(values.as_bytes()).unwrap();
         let found = chart().definitions(&values).unwrap();
         let names: Vec<&str> = found.iter().map(|crd| crd.file.name.as_str()).collect();
         let all = [&own[..], &["crds/d.yaml"]].concat();
-        assert_eq!(names, if subchart { all } else { own.to_vec() }, "{values:?}");
+        assert_eq!(
+            names,
+            if subchart { all } else { own.to_vec() },
+            "{values:?}"
+        );
     }
     let wrong = load_values(b"store: 5").unwrap();
     assert_eq!(
@@ -44,6 +55,9 @@ fn definitions_are_not_part_of_the_manifest() {
     let options = RenderOptions::new("rel", "apps");
     let rendered = chart().render(&Values::new(), &options).unwrap();
     let manifest = rendered.manifest(false);
-    assert!(manifest.contains("kind: T") && !manifest.contains("kind: A"), "{manifest}");
+    assert!(
+        manifest.contains("kind: T") && !manifest.contains("kind: A"),
+        "{manifest}"
+    );
     assert_eq!(rendered.crds.len(), 4);
 }

@@ -146,7 +146,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("HE-FNN-016", "a: {{ mustToDuration \"inf\" }}"),
     ("HE-FNN-016", "a: {{ mustToDuration \"1e400\" }}"),
     ("HE-MAN-005", "a: |+\n  x\n\n\n---\nb: |\n  y\n\n"),
-    ("HE-MAN-005", "a: |+\n  x\n\n\n---\n# only a comment\n---\nb: 1\n"),
+    (
+        "HE-MAN-005",
+        "a: |+\n  x\n\n\n---\n# only a comment\n---\nb: 1\n",
+    ),
     (
         "HE-OBJ-002, HE-OBJ-003",
         "a: {{ .Chart.Name }} {{ .Chart.name }} {{ .Chart.Annotations }} {{ .Chart.IsRoot }} {{ .Chart.Type | quote }}",

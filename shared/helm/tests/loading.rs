@@ -193,8 +193,18 @@ fn links_in_archives_are_empty_files() {
         header.set_cksum();
         tar.append(&header, data).unwrap();
     };
-    add("c/Chart.yaml", tar::EntryType::Regular, "", CHART.as_bytes());
-    add("c/templates/link.yaml", tar::EntryType::Symlink, "/etc/passwd", b"");
+    add(
+        "c/Chart.yaml",
+        tar::EntryType::Regular,
+        "",
+        CHART.as_bytes(),
+    );
+    add(
+        "c/templates/link.yaml",
+        tar::EntryType::Symlink,
+        "/etc/passwd",
+        b"",
+    );
     add("c/hard", tar::EntryType::Link, "c/Chart.yaml", b"");
     let archive = tar.into_inner().unwrap().finish().unwrap();
     let chart = Chart::from_archive(&archive).unwrap();

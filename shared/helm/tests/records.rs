@@ -119,8 +119,15 @@ fn old_and_new_record_formats_are_read() {
 #[test]
 fn every_status_has_its_name_in_records_and_labels() {
     let names = [
-        "unknown", "deployed", "uninstalled", "superseded", "failed", "uninstalling",
-        "pending-install", "pending-upgrade", "pending-rollback",
+        "unknown",
+        "deployed",
+        "uninstalled",
+        "superseded",
+        "failed",
+        "uninstalling",
+        "pending-install",
+        "pending-upgrade",
+        "pending-rollback",
     ];
     for name in names {
         let text = json!({ "name": "r", "info": { "status": name }, "version": 1 }).to_string();
@@ -128,7 +135,11 @@ fn every_status_has_its_name_in_records_and_labels() {
         assert_eq!(read.status().as_str(), name);
         assert_eq!(secret_labels(&read)["status"], name);
         assert!(json_text(&read).contains(&format!("\"status\":\"{name}\"")));
-        assert_eq!(read.status().is_pending(), name.starts_with("pending"), "{name}");
+        assert_eq!(
+            read.status().is_pending(),
+            name.starts_with("pending"),
+            "{name}"
+        );
     }
     let odd = json!({ "name": "r", "info": { "status": "odd" } }).to_string();
     assert!(decode(oracle::base64(odd).as_bytes()).is_err());
@@ -142,12 +153,19 @@ fn a_record_has_only_the_files_of_the_root_chart() {
         file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
         file("templates/root.yaml", "a: 1\n"),
         file("README.md", "of the root\n"),
-        file("charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 1.0.0\n"),
+        file(
+            "charts/db/Chart.yaml",
+            "apiVersion: v2\nname: db\nversion: 1.0.0\n",
+        ),
         file("charts/db/templates/sub.yaml", "b: 1\n"),
         file("charts/db/README.md", "of the subchart\n"),
     ])
     .unwrap();
-    let rendered = render(&chart, &flux_helm::Values::new(), &RenderOptions::new("rel", "apps"));
+    let rendered = render(
+        &chart,
+        &flux_helm::Values::new(),
+        &RenderOptions::new("rel", "apps"),
+    );
     let rendered = rendered.unwrap();
     let record = Release {
         chart: Some(ReleaseChart::new(&chart, &rendered)),
@@ -156,7 +174,12 @@ fn a_record_has_only_the_files_of_the_root_chart() {
     };
     let read = decode(encode(&record).unwrap().as_bytes()).unwrap();
     let chart = read.chart.unwrap();
-    let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+    let names = |files: &[File]| {
+        files
+            .iter()
+            .map(|file| file.name.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(&chart.templates), ["templates/root.yaml"]);
     assert_eq!(names(&chart.files), ["README.md"]);
     assert!(read.manifest.contains("b: 1"), "{}", read.manifest);

@@ -126,7 +126,10 @@ const CASES: &[Case] = &[
         values: "tags: {t: true}\nstore: {on: false}\n",
         files: &[
             ("charts/db/templates/t.yaml", "a: store"),
-            ("templates/t.yaml", "a: '{{ hasKey .Values \"store\" }} {{ len .Subcharts }}'"),
+            (
+                "templates/t.yaml",
+                "a: '{{ hasKey .Values \"store\" }} {{ len .Subcharts }}'",
+            ),
         ],
         want: &["a: 'true 0'"],
     },
@@ -150,7 +153,10 @@ const CASES: &[Case] = &[
         values: "two: {size: 2}\n",
         files: &[
             ("charts/db/values.yaml", "size: 1\n"),
-            ("charts/db/templates/t.yaml", "{{ .Chart.Name }}: {{ .Values.size }}"),
+            (
+                "charts/db/templates/t.yaml",
+                "{{ .Chart.Name }}: {{ .Values.size }}",
+            ),
         ],
         want: &["one: 1", "two: 2"],
     },
@@ -201,7 +207,10 @@ const CASES: &[Case] = &[
             ),
             ("charts/mid/values.yaml", "in: {on: true}\n"),
             ("charts/mid/templates/t.yaml", "mid: 1"),
-            ("charts/mid/charts/in/Chart.yaml", "apiVersion: v2\nname: in\nversion: 1.0.0\n"),
+            (
+                "charts/mid/charts/in/Chart.yaml",
+                "apiVersion: v2\nname: in\nversion: 1.0.0\n",
+            ),
             ("charts/mid/charts/in/templates/t.yaml", "in: 1"),
         ],
         want: &["mid: 1"],

@@ -265,7 +265,8 @@ fn a_rollback_records_where_it_went_back_to() {
         record(1, "superseded", MAPS, "ssa")
     ]);
     for (version, want) in [(0, 2), (1, 1)] {
-        let rollback = json!({"action": "rollback", "name": "web", "history": history, "revision": version});
+        let rollback =
+            json!({"action": "rollback", "name": "web", "history": history, "revision": version});
         let action = begin(&rollback, now).unwrap();
         assert!(!action.is_interruptible());
         let info = action.release().info.clone().unwrap();
@@ -274,7 +275,10 @@ fn a_rollback_records_where_it_went_back_to() {
     }
     let upgrade = json!({"action": "upgrade", "name": "web", "template": MAPS, "history": history});
     let upgrade = begin(&upgrade, now).unwrap();
-    assert_eq!(upgrade.release().info.as_ref().unwrap().rollback_revision, 0);
+    assert_eq!(
+        upgrade.release().info.as_ref().unwrap().rollback_revision,
+        0
+    );
 }
 
 #[test]
