@@ -8,7 +8,9 @@ use flux_cluster::Cluster;
 use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Draft, InstallOptions, UninstallOptions, WaitStrategy};
 use flux_helm::{Release, Status, encode, secret_labels, secret_name};
-use flux_release::{FIELD_MANAGER, Options, PerformError, Performed, Releaser, StepError, now};
+use flux_release::{
+    FIELD_MANAGER, HelmLog, LogLevel, Options, PerformError, Performed, Releaser, StepError, now,
+};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -24,6 +26,8 @@ struct Server {
 struct State {
     /// The ConfigMap, if it exists.
     map: Option<Value>,
+    /// Whether the ConfigMap cannot be read.
+    is_hidden: bool,
     /// The record, if it exists.
     record: Option<Value>,
     /// The next responses, one for each change of the ConfigMap; after them all changes succeed.
@@ -54,6 +58,9 @@ impl Server {
                 (200, kinds)
             }
             (Method::GET, "secrets") => (200, list("SecretList", state.record.iter().collect())),
+            (Method::GET, "map") if state.is_hidden => {
+                refusal(403, "Forbidden", "configmaps \"map\" is forbidden")
+            }
             (Method::GET, "map") => match &state.map {
                 Some(map) => (200, map.clone()),
                 None => refusal(404, "NotFound", "configmaps \"map\" not found"),
@@ -285,6 +292,65 @@ async fn transient_deletion_failures_are_retried() {
             state.asked
         );
     }
+}
+
+// HE-ACT-041 HC-UNI-015
+#[tokio::test]
+async fn objects_whose_owner_is_unknown_are_not_deleted() {
+    let server = Server::default();
+    {
+        let mut state = server.state.lock().unwrap();
+        (state.map, state.is_hidden) = (Some(map()), true);
+    }
+    let performed = server.uninstall().await;
+    assert!(performed.result.is_ok(), "{:?}", performed.result);
+    assert_eq!(
+        performed.info,
+        "1 resource(s) were not deleted because their ownership could not be verified:\n[ConfigMap] map: configmaps \"map\" is forbidden\n"
+    );
+    assert_eq!(server.state.lock().unwrap().asked, [""; 0]);
+}
+
+// HC-EVT-011
+#[tokio::test]
+async fn the_steps_of_an_action_are_logged_as_helm_does() {
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+    impl HelmLog for Lines {
+        fn line(&self, level: LogLevel, message: &str, attributes: &[(&str, Value)]) {
+            let attributes: serde_json::Map<String, Value> = attributes
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect();
+            let line = format!("{level:?} {message}: {}", Value::Object(attributes));
+            self.0.lock().unwrap().push(line);
+        }
+    }
+    let server = Server::default();
+    let log = Arc::new(Lines::default());
+    let options = Options {
+        wait: WaitStrategy::HookOnly,
+        log: log.clone(),
+        ..Options::default()
+    };
+    let releaser = Releaser::new(server.releaser().cluster().clone(), "apps", options);
+    let install = releaser.install(InstallOptions::new("web", "apps")).await;
+    let draft = Draft {
+        manifest: MANIFEST.to_owned(),
+        ..Draft::default()
+    };
+    let action = install.unwrap().start(draft, now());
+    let never = std::future::pending();
+    let performed = releaser.perform(action, &mut |_| {}, never).await;
+    assert!(performed.result.is_ok(), "{:?}", performed.result);
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        [
+            r#"Debug creating resource(s): {"resources":1}"#,
+            r#"Debug using server-side apply for resource creation: {"dryRun":false,"fieldValidationDirective":"Strict","forceConflicts":false}"#,
+            r#"Debug Created resource via patch: {"gvk":"/v1, Kind=ConfigMap","name":"map","namespace":"apps"}"#,
+        ]
+    );
 }
 
 // HE-KUBE-011

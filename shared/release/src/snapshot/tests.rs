@@ -81,7 +81,7 @@ fn a_snapshot_has_what_upstream_records() {
             // HC-ACT-080
             "action": "upgrade", "apiVersion": "v2", "appVersion": "6.0", "chartName": "podinfo",
             "chartVersion": "1.2.3+0cc9a8446c95", "digest": null,
-            "configDigest": "sha256:7d7bca1bd4eb2c5cc4bd3ebb2e0d0e6ba1a4b0d6b3ae97d9dc7c9a2bd0a0c0a5",
+            "configDigest": "sha256:37b128c59f1f5097f73f82691cb519f1f568667faab5ced1b4ab979d36837eae",
             "firstDeployed": "2026-05-04T10:00:00Z", "lastDeployed": "2026-05-05T10:00:00Z",
             "name": "web", "namespace": "apps", "ociDigest": "sha256:ab", "status": "deployed", "version": 7,
         }),
