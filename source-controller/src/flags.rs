@@ -110,15 +110,20 @@ mod tests {
         let flags = parsed(&[], &[]);
         assert_eq!(flags.manager.metrics_addr, ":8080");
         assert_eq!(flags.manager.events_addr, "");
+        // SC-PROC-004
         assert_eq!(flags.manager.health_addr, ":9440");
         assert_eq!(flags.manager.concurrent, 2);
+        // SC-PROC-006, RT-FLM-041
         assert_eq!(flags.helm.index_max_size, 52_428_800);
+        // SC-PROC-007, RT-FLM-042
         assert_eq!(flags.helm.chart_max_size, 10_485_760);
+        // SC-PROC-008, RT-FLM-043
         assert_eq!(flags.helm.chart_file_max_size, 5_242_880);
         assert_eq!(
             flags.dependencies.requeue_dependency,
             Duration::from_secs(30)
         );
+        // RT-FLM-044
         assert_eq!(flags.helm.cache_max_size, 0);
         assert_eq!(flags.helm.cache_ttl, "15m");
         assert_eq!(flags.helm.cache_purge_interval, "1m");

@@ -4,10 +4,15 @@ mod support;
 
 use std::process::{Command, Output};
 
+use flux_chart::{Chart, File};
 use git_servers::HttpGitServer;
 use kind_tests::controller::Settings;
 use kind_tests::requests::Counter;
-use kind_tests::{Cluster, Controller, Kind, Namespace, Result, ensure, free_ports};
+use kind_tests::{
+    Cluster, Controller, HELM_CHART, HELM_REPOSITORY, Kind, Namespace, Result, SHARD_LABEL, ensure,
+    free_ports,
+};
+use registries::{Artifact, Registry};
 use serde_json::json;
 use support::World;
 
@@ -371,13 +376,15 @@ async fn watches_have_the_configured_scope() -> Result {
         let requests = namespace
             .wait_for(&format!("{paths:?} are watched"), watched)
             .await??;
-        // SC-PROC-029; SC-PROC-032, SC-PROC-052: no Secrets and ConfigMaps
+        // SC-PROC-029; SC-PROC-032, SC-PROC-052: no Secrets and ConfigMaps; RT-WAT-006: all with the same selector
+        let selector = format!("labelSelector={SHARD_LABEL}%3D{}", namespace.name());
+        let selector = selector.replace('/', "%2F");
         for request in requests
             .iter()
             .filter(|request| request.verb == "watch" || request.verb == "list")
         {
             let is_own = paths.iter().any(|path| request.uri.starts_with(path));
-            ensure!(is_own, "{request:?}");
+            ensure!(is_own && request.uri.contains(&selector), "{request:?}");
         }
         drop(controller);
     }
@@ -542,5 +549,52 @@ async fn a_port_in_use_ends_the_process() -> Result {
             && log.contains("Address already in use"),
         "{log}"
     );
+    Ok(())
+}
+
+// FR-H-077, SC-PROC-037: a home that is not there, and a docker configuration of the process, which is not for its objects
+#[tokio::test]
+async fn no_home_is_needed_and_none_is_used() -> Result {
+    let registry = Registry::builder().basic_auth("flux", "s3cret").start();
+    let chart = vec![File::new(
+        "Chart.yaml",
+        "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+    )];
+    let chart = Chart::from_files(chart)?.package()?;
+    registry.push("charts/web", "1.0.0", &Artifact::helm(chart));
+    let folder = tempfile::TempDir::new()?;
+    let login = json!({"auths": {registry.host(): {"username": "flux", "password": "s3cret"}}});
+    std::fs::write(folder.path().join("config.json"), login.to_string())?;
+    let settings = Settings::default()
+        .env("HOME", "/nonexistent")
+        .env("TUF_ROOT", "/nonexistent/.sigstore")
+        .env("DOCKER_CONFIG", folder.path().to_string_lossy());
+    let world = World::start_with("home", settings, HttpGitServer::start()).await?;
+    let world = world.of(HELM_CHART);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
+        "stringData": {"username": "flux", "password": "s3cret"}});
+    world.namespace.apply(&secret.to_string()).await?;
+    for (name, more) in [
+        ("anonymous", json!({})),
+        ("login", json!({"secretRef": {"name": "login"}})),
+    ] {
+        let mut spec = json!({
+            "type": "oci", "url": format!("oci://{}", registry.repository("charts")), "interval": "1h"});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        let repository = json!({"apiVersion": HELM_REPOSITORY.0, "kind": HELM_REPOSITORY.1, "metadata": {"name": name}, "spec": spec});
+        world.namespace.apply(&repository.to_string()).await?;
+        let source = json!({"kind": HELM_REPOSITORY.1, "name": name});
+        let spec =
+            json!({"chart": "web", "version": "1.0.0", "interval": "1h", "sourceRef": source});
+        let chart = json!({"apiVersion": HELM_CHART.0, "kind": HELM_CHART.1, "metadata": {"name": name}, "spec": spec});
+        world.namespace.apply(&chart.to_string()).await?;
+    }
+    world.ready("login").await?;
+    let text = world
+        .condition("anonymous", "FetchFailed", "True", "Unknown")
+        .await?;
+    ensure!(text.contains("UNAUTHORIZED"), "{text}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use kind_tests::{
     CONFIG_MAP, Cluster, Flux, GIT_REPOSITORY, HELM_REPOSITORY, KUSTOMIZATION, OCI_REPOSITORY,
     Result, cache, condition, ensure,
 };
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use registries::{Artifact, Registry, tar_gz};
 use serde_json::{Value, json};
@@ -43,13 +43,75 @@ async fn replace(client: &Client) -> Result {
     Ok(())
 }
 
+/// FR-H-098: a controller that is newer than the definitions, one of which is not there, does what it can, and the rest as
+/// soon as it is there.
+async fn a_definition_comes_later(client: &Client, flux: &mut Flux, registry: &Registry) -> Result {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "ocirepositories.source.toolkit.fluxcd.io";
+    let definition = api.get(name).await?;
+    flux.source.terminate().await?;
+    let objects = flux.namespace.api(OCI_REPOSITORY).await?;
+    let keep = json!({"metadata": {"finalizers": null}});
+    let params = PatchParams::default();
+    objects
+        .patch("ocirepository", &params, &Patch::Merge(keep))
+        .await?;
+    api.delete(name, &DeleteParams::default()).await?;
+    let gone = async {
+        while api.get_opt(name).await?.is_some() {
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, kube::Error>(())
+    };
+    flux.namespace
+        .wait_for("the definition is gone", gone)
+        .await??;
+    flux.source.restart().await?;
+    let revision = flux.commit(&[("a.yaml", &config_map("a", "3"))]);
+    flux.follow_main().await?;
+    flux.applied("app", &revision).await?;
+
+    let definition = CustomResourceDefinition {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: definition.spec,
+        status: None,
+    };
+    api.create(&PostParams::default(), &definition).await?;
+    let path = "/apis/source.toolkit.fluxcd.io/v1/ocirepositories?limit=1";
+    let served = async {
+        loop {
+            let request = http::Request::get(path).body(Vec::new())?;
+            if client.request_text(request).await.is_ok() {
+                return Ok::<_, http::Error>(());
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    flux.namespace
+        .wait_for("the definition is served", served)
+        .await??;
+    let url = registry.repository("org/app");
+    let yaml = format!(
+        "{{apiVersion: {}, kind: {}, metadata: {{name: later}}, spec: {{url: 'oci://{url}', interval: 10m}}}}",
+        OCI_REPOSITORY.0, OCI_REPOSITORY.1
+    );
+    flux.namespace.apply(&yaml).await?;
+    flux.namespace
+        .wait_ready(OCI_REPOSITORY, "later", "True")
+        .await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_controllers_work_with_the_definitions_of_flux_2_9() -> Result {
     let cluster = Cluster::own(kind_tests::Settings::default()).await?;
     let client = cluster.client().await?;
     tokio::time::timeout(kind_tests::deadline(), replace(&client)).await??;
     let settings = Settings::default;
-    let flux = Flux::start_on(&cluster, "definitions", settings(), settings()).await?;
+    let mut flux = Flux::start_on(&cluster, "definitions", settings(), settings()).await?;
     let namespace = &flux.namespace;
 
     let mut commit = flux.repo.commit("main");
@@ -112,5 +174,5 @@ async fn the_controllers_work_with_the_definitions_of_flux_2_9() -> Result {
             "{object}"
         );
     }
-    Ok(())
+    a_definition_comes_later(&client, &mut flux, &registry).await
 }

@@ -208,6 +208,34 @@ async fn source_reads_can_bypass_the_cache() -> Result {
     Ok(())
 }
 
+// SC-EXT-005, SC-EXT-007, KC-PROC-035
+#[tokio::test]
+async fn external_artifacts_are_applied_behind_their_gate() -> Result {
+    const SOURCE: Kind = Kind("source.toolkit.fluxcd.io/v1", "ExternalArtifact");
+    let applier = Applier::start("external", gate("ExternalArtifact=true")).await?;
+    let publish = async |revision: &str, value: &str| {
+        let files = [("a.yaml", config_map("a", value))];
+        let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+        let name = revision.replace([':', '@'], "-");
+        let artifact = applier.artifacts.put(&name, revision, &files)?;
+        applier.serve(SOURCE, "app", &artifact).await
+    };
+    publish("latest@sha256:1", "1").await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    let yaml = yaml.replace("kind: GitRepository", "kind: ExternalArtifact");
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "latest@sha256:1").await?;
+    // A new revision is applied at once, as that of any source.
+    publish("latest@sha256:2", "2").await?;
+    applier.applied("app", "latest@sha256:2").await?;
+    let map = applier.namespace.get(CONFIG_MAP, "a").await?;
+    ensure!(
+        map.as_ref().is_some_and(|map| map["data"]["v"] == "2"),
+        "{map:?}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_change_log_can_be_grouped() -> Result {
     let applier = Applier::start("grouped", gate("GroupChangeLog=true")).await?;

@@ -12,6 +12,7 @@ use crate::{assert_nothing_leaked, keys, start, value, with};
 #[tokio::test]
 async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
     let applier = start("sops-all", Settings::default()).await?;
+    // RT-SEC-015
     applier
         .namespace
         .apply(&keys("age", &[("identity.agekey", key("x25519"))]))

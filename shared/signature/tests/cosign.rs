@@ -991,6 +991,34 @@ fn trusted_roots_are_read_as_sigstore_reads_them() {
     }
 }
 
+// SC-VER-035: the root in the program vouches for what Sigstore's public instance signs. The bundle is that of the case
+// `happy-path-intoto-in-dsse-v3` of sigstore-conformance (Apache License 2.0).
+#[test]
+fn the_public_instance_is_trusted() {
+    let bundle = include_bytes!("material/public_bundle.json");
+    let digest = "sha256:a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
+    let issuer = "^https://token.actions.githubusercontent.com$";
+    let subject =
+        "^https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/";
+    let verify = |bundle: &[u8], digest: &str, subject: &str| {
+        let bundle = Bundle::parse(bundle).map_err(|error| error.to_string())?;
+        let identity = Identity::new(issuer, subject).map_err(|error| error.to_string())?;
+        let verifier = Verifier::keyless(TrustedRoot::public_good(), vec![identity]);
+        let now: Timestamp = "2026-11-30T00:00:00Z".parse().unwrap();
+        let verified = verifier.verify(&Candidate::Bundles(&[bundle]), digest, now);
+        verified.map_err(|error| error.to_string())
+    };
+    assert!(matches!(
+        verify(bundle, digest, subject),
+        Ok(Verified::Certificate { .. })
+    ));
+    assert!(verify(bundle, &digest.replace("a0cf", "a0ce"), subject).is_err());
+    assert!(verify(bundle, digest, "^https://github.com/sigstore/").is_err());
+    let mut tampered: Value = serde_json::from_slice(bundle).unwrap();
+    flip(&mut tampered, "/dsseEnvelope/signatures/0/sig");
+    assert!(verify(tampered.to_string().as_bytes(), digest, subject).is_err());
+}
+
 // SC-VER-036
 #[test]
 fn the_address_of_rekor_has_to_be_there() {

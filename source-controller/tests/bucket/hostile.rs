@@ -1,9 +1,12 @@
 //! Keys that would lead out of the folder, or that cannot be files beside one another. A store does not take all of them, so the
 //! front writes them into its lists.
 
-use kind_tests::{Result, ensure};
+use git_servers::Authority;
+use kind_tests::{BUCKET, Result, ensure, is_ready};
 use object_stores::{Answer, Front};
+use serde_json::{Value, json};
 
+use crate::support::message;
 use crate::world::{World, files, seaweed};
 
 fn list(keys: &[&str]) -> String {
@@ -147,22 +150,22 @@ async fn lists_that_make_no_sense_are_errors() -> Result {
     let cases = [
         (
             "no-etag",
-            "<L><Contents><Key>a</Key></Contents></L>",
+            "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>",
             "object 'a' has no ETag",
         ),
         (
             "html",
             "<html><br></html>",
-            "invalid response: the XML is not well-formed",
+            "invalid response: the document is not a list",
         ),
         (
             "endless",
-            "<L><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></L>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>",
             "invalid response: the list repeats a page",
         ),
         (
             "entities",
-            "<!DOCTYPE l [<!ENTITY a 'b'>]><L>&a;</L>",
+            "<!DOCTYPE l [<!ENTITY a 'b'>]><ListBucketResult>&a;</ListBucketResult>",
             "invalid response: the XML has a document type",
         ),
     ];
@@ -184,5 +187,83 @@ async fn lists_that_make_no_sense_are_errors() -> Result {
         );
         assert_eq!(text, want);
     }
+    Ok(())
+}
+
+// SC-BKT-026 to SC-BKT-028; SC-PROC-062
+#[tokio::test]
+async fn what_is_no_bucket_keeps_the_last_artifact() -> Result {
+    let Some((store, front)) = seaweed().await else {
+        return Ok(());
+    };
+    store.put("app", "a", "one").await;
+    let world = World::start("bucket-bad", front).await?;
+    let authority = Authority::new();
+    world.secret("ca", &[("ca.crt", &authority.pem())]).await?;
+    let html = "<html><body>Sign in</body></html>";
+    let always = |answer: Answer| Front::alone().answering(move |_| Some(answer.clone()));
+    let to = |location: &str| {
+        let headers = vec![("location", location.to_owned())];
+        always(Answer::With(307, headers, String::new()))
+    };
+    let listing = |body: &'static str| {
+        Front::alone().answering(move |request| {
+            Some(match request.target.as_str() {
+                "/app/" => Answer::new(200, ""),
+                "/app/.sourceignore" => Answer::new(404, ""),
+                _ => Answer::new(200, body),
+            })
+        })
+    };
+    let cut = "<ListBucketResult><Contents><Key>a</Key><ET";
+    for (name, front, words) in [
+        ("html", listing(html), "invalid response"),
+        ("cut", listing(cut), "invalid response"),
+        (
+            "loop",
+            to("/app/"),
+            "failed to confirm existence of 'app' bucket: ",
+        ),
+        (
+            "metadata",
+            to("http://169.254.169.254/latest"),
+            "failed to confirm existence of 'app' bucket: ",
+        ),
+        (
+            "expired",
+            Front::alone().tls_pair(&authority.issue_expired(&["127.0.0.1"])),
+            "certificate has expired or is not yet valid",
+        ),
+        (
+            "other-name",
+            Front::alone().tls_pair(&authority.issue(&["s3.example.com"])),
+            "tls: failed to verify certificate: x509: ",
+        ),
+    ] {
+        let is_secure = words.contains("certificate");
+        let front = front.start();
+        world.apply(name, "").await?;
+        let before = world.ready(name).await?;
+        let spec = json!({"spec": {
+            "endpoint": front.host(), "insecure": !is_secure, "certSecretRef": is_secure.then(|| json!({"name": "ca"}))}});
+        world.namespace.merge(BUCKET, name, spec).await?;
+        let failed = |object: &Value| is_ready(object, "False");
+        let object = world
+            .namespace
+            .wait(BUCKET, name, "has failed", failed)
+            .await?;
+        let text = message(&object, "FetchFailed");
+        ensure!(text.contains(words), "{name}: {text}");
+        ensure!(
+            !message(&object, "Reconciling").is_empty(),
+            "{name}: {object}"
+        );
+        ensure!(
+            object["status"]["artifact"] == before["status"]["artifact"],
+            "{name}: {object}"
+        );
+        assert_eq!(world.files(&object).await?, files(&[("a", "one")]));
+    }
+    ensure!(world.controller.log().panic().is_none(), "a panic");
     Ok(())
 }

@@ -162,3 +162,28 @@ async fn submodules_use_the_credentials_of_their_repository() -> Result {
     );
     Ok(())
 }
+
+// SC-GIT-129: nothing is checked out, so links do not matter, whatever becomes of what they point to
+#[tokio::test]
+async fn targets_of_links_may_go() -> Result {
+    let world = World::start("git-links").await?;
+    let repo = world.repo("app.git");
+    repo.commit("main")
+        .file("lib/target/a.yaml", "a\n")
+        .file("lib/b.yaml", "b\n")
+        .symlink("app/folder", "../lib/target")
+        .symlink("app/file", "../lib/b.yaml")
+        .create();
+    world.apply("app", "app.git", "ref: {branch: main}").await?;
+    world.ready("app").await?;
+    repo.commit("main").remove("lib").create();
+    let object = world.reconcile("app").await?;
+    let revision = format!("main@sha1:{}", repo.rev_parse("main"));
+    ensure!(
+        object["status"]["artifact"]["revision"] == revision.as_str(),
+        "{object}"
+    );
+    let files: Vec<_> = world.files(&object).await?.into_keys().collect();
+    assert_eq!(files, ["app/web.yaml"]);
+    Ok(())
+}

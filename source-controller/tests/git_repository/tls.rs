@@ -85,5 +85,28 @@ async fn invalid_certificates_are_reported() -> Result {
             "{name}: {message}"
         );
     }
+    // Those of servers, too.
+    let ca = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "stringData": {"ca.crt": authority.pem()}});
+    world.namespace.apply(&ca.to_string()).await?;
+    for (name, pair, words) in [
+        (
+            "expired",
+            authority.issue_expired(&["127.0.0.1"]),
+            "x509: certificate has expired or is not yet valid",
+        ),
+        (
+            "other-name",
+            authority.issue(&["git.example.com"]),
+            "x509: ",
+        ),
+    ] {
+        let server = HttpGitServer::builder().tls_pair(&pair).start();
+        let spec = "ref: {branch: main}, secretRef: {name: ca}";
+        world.apply_url(name, &server.url("app.git"), spec).await?;
+        let message = world
+            .condition(name, "FetchFailed", "True", "GitOperationFailed")
+            .await?;
+        ensure!(message.contains(words), "{name}: {message}");
+    }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Charts of Git repositories whose dependencies are elsewhere.
 
 use git_servers::{HttpGitServer, Repo};
-use kind_tests::{Result, ensure};
+use kind_tests::{HELM_REPOSITORY, Namespace, Result, ensure};
 use registries::{Artifact, Registry};
 use serde_json::json;
 
 use crate::sources::chart_yaml;
-use crate::{packed, plain, world};
+use crate::{packed, plain, targets, world};
 
 #[tokio::test]
 async fn dependencies_are_added_from_where_they_are() -> Result {
@@ -36,6 +36,7 @@ async fn dependencies_are_added_from_where_they_are() -> Result {
 - {{name: vendored, version: 1.0.0}}
 "
     );
+    let nested = "dependencies: [{name: nested, version: 1.0.0, repository: 'file://../nested'}]\n";
     let repo = Repo::init(world.git.root(), "app");
     let commit = repo
         .commit("main")
@@ -47,7 +48,8 @@ async fn dependencies_are_added_from_where_they_are() -> Result {
             "charts/web/charts/vendored/Chart.yaml",
             chart_yaml("vendored", "1.0.0", ""),
         )
-        .file("common/Chart.yaml", chart_yaml("common", "1.5.0", ""))
+        .file("common/Chart.yaml", chart_yaml("common", "1.5.0", nested))
+        .file("nested/Chart.yaml", chart_yaml("nested", "1.0.0", ""))
         .message("first\n")
         .create();
     world
@@ -78,6 +80,24 @@ async fn dependencies_are_added_from_where_they_are() -> Result {
         "vendored-1.0.0",
     ];
     ensure!(found == want, "{found:?}");
+    // SC-HCHART-069: what a local dependency depends on is not added
+    let common = chart
+        .dependencies
+        .iter()
+        .find(|chart| chart.name() == "common");
+    ensure!(
+        common.is_some_and(|common| common.dependencies.is_empty()),
+        "{chart:?}"
+    );
+    // SC-HCHART-066: one after the other; the index has another digest for each of them
+    let downloads: Vec<_> = targets(&world.git)
+        .into_iter()
+        .filter(|target| target.ends_with(".tgz"))
+        .collect();
+    assert_eq!(
+        downloads,
+        ["/charts/remote-1.2.0.tgz", "/charts/remote-2.0.0.tgz"]
+    );
     // SC-HCHART-067
     world
         .recorded(
@@ -141,5 +161,68 @@ async fn dependencies_that_cannot_be_added_are_retried() -> Result {
             .condition(name, "Reconciling", "True", "ProgressingWithRetry")
             .await?;
     }
+    Ok(())
+}
+
+// FR-H-088: what is in another namespace is another tenant's
+#[tokio::test]
+async fn repositories_of_other_namespaces_lend_no_credentials() -> Result {
+    let server = HttpGitServer::builder().basic_auth("flux", "s3cret");
+    let settings = kind_tests::controller::Settings::default();
+    let world = world("chart-deps-tenant", settings, server).await?;
+    world.publish(&[("remote", "1.2.0")])?;
+    let http = world.git.url("charts");
+    let other = Namespace::create(world.namespace.cluster(), "chart-deps-other").await?;
+    for namespace in [other.name(), world.namespace.name()] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "basic", "namespace": namespace},
+            "stringData": {"username": "flux", "password": "s3cret"}});
+        world.namespace.apply(&secret.to_string()).await?;
+    }
+    let repository = |namespace: &str, url: &str| {
+        json!({"apiVersion": HELM_REPOSITORY.0, "kind": HELM_REPOSITORY.1,
+            "metadata": {"name": "charts", "namespace": namespace},
+            "spec": {"url": url, "interval": "1h", "secretRef": {"name": "basic"}}})
+        .to_string()
+    };
+    world
+        .namespace
+        .apply(&repository(other.name(), &http))
+        .await?;
+    other.wait_ready(HELM_REPOSITORY, "charts", "True").await?;
+
+    let dependencies =
+        format!("dependencies: [{{name: remote, version: 1.x, repository: '{http}'}}]\n");
+    let repo = Repo::init(world.git.root(), "app");
+    let text = chart_yaml("web", "1.0.0", &dependencies);
+    let commit = repo
+        .commit("main")
+        .file("web/Chart.yaml", text)
+        .message("first\n")
+        .create();
+    world
+        .apply(
+            "app",
+            "app",
+            "ref: {branch: main}, secretRef: {name: basic}",
+        )
+        .await?;
+    world.pulled("app", &commit).await?;
+    world
+        .chart_of("web", "GitRepository", "app", "chart: web")
+        .await?;
+    let text = world
+        .condition("web", "BuildFailed", "True", "DependencyBuildError")
+        .await?;
+    ensure!(text.ends_with("401 Unauthorized"), "{text}");
+
+    // SC-HCHART-064: in the own namespace the slash at the end does not matter
+    let own = repository(world.namespace.name(), &format!("{http}/"));
+    world.namespace.apply(&own).await?;
+    world
+        .namespace
+        .wait_ready(HELM_REPOSITORY, "charts", "True")
+        .await?;
+    world.namespace.request_reconcile(world.kind, "web").await?;
+    world.revision("web", "1.0.0").await?;
     Ok(())
 }

@@ -75,7 +75,7 @@ async fn the_cache_of_the_flags_shows_in_a_metric_and_an_event() -> Result {
         )
     };
     let metrics = world.metrics().await?;
-    // SC-PROC-092, SC-HCHART-034
+    // SC-PROC-092, SC-HCHART-034, RT-MET-007
     for line in [series("cache_hit", "charts"), series("cache_miss", "full")] {
         ensure!(metrics.contains(&line), "no {line} in\n{metrics}");
     }

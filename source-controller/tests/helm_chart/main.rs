@@ -1,11 +1,17 @@
 //! HelmCharts on a real API server, of repositories over HTTP and in registries, of Git repositories and buckets.
 
+#[path = "../support/clouds.rs"]
+mod cloud_settings;
+#[path = "../support/signing.rs"]
+mod signing;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod clients;
+mod clouds;
 mod dependencies;
 mod failures;
+mod hostile;
 mod indexes;
 mod repositories;
 mod signatures;

@@ -1,8 +1,11 @@
 //! Charts of repositories over HTTP.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use git_servers::{Authority, HttpGitServer};
 use kind_tests::controller::Settings;
-use kind_tests::{HELM_REPOSITORY, Result, ensure};
+use kind_tests::{HELM_REPOSITORY, Result, SHARD_LABEL, ensure};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::{message, progress};
@@ -296,5 +299,99 @@ async fn a_suspended_chart_is_left_alone_and_a_deleted_one_cleaned_up() -> Resul
     world.namespace.delete(world.kind, "web").await?;
     world.namespace.wait_gone(world.kind, "web").await?;
     ensure!(world.stored("web").is_empty(), "{:?}", world.stored("web"));
+    Ok(())
+}
+
+// FR-H-083: it is a new revision, as upstream, but no chart of it is
+#[tokio::test]
+async fn an_index_that_differs_only_in_its_time_changes_no_chart() -> Result {
+    let world = plain("chart-stamp").await?;
+    world.publish(&[("web", "1.0.0")])?;
+    world.charts("charts", "").await?;
+    world.chart("web", "charts", "chart: web").await?;
+    let before = world.revision("web", "1.0.0").await?;
+    let file = world.git.root().join("index.yaml");
+    let index = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, format!("{index}generated: 2026-01-02T03:04:05Z\n"))?;
+    world.refresh("charts").await?;
+    let source = world.namespace.get(HELM_REPOSITORY, "charts").await?;
+    let revision = source.unwrap_or_default()["status"]["artifact"]["revision"].clone();
+    ensure!(
+        before["status"]["observedSourceArtifactRevision"] != revision,
+        "{revision}"
+    );
+    let has_seen = |object: &Value| object["status"]["observedSourceArtifactRevision"] == revision;
+    let object = world
+        .namespace
+        .wait(world.kind, "web", "has seen the index", has_seen)
+        .await?;
+    ensure!(
+        object["status"]["artifact"] == before["status"]["artifact"],
+        "{object}"
+    );
+    let downloads = targets(&world.git)
+        .into_iter()
+        .filter(|target| target.ends_with(".tgz"));
+    assert_eq!(downloads.count(), 1);
+    assert_eq!(world.told("web").len(), 1, "{:?}", world.told("web"));
+    Ok(())
+}
+
+// FR-H-086, SC-HCHART-010: a version that the index does not have yet stalls, and is pulled as soon as the index has it
+#[tokio::test]
+async fn a_version_is_awaited_in_the_index() -> Result {
+    let world = plain("chart-early").await?;
+    world.publish(&[("web", "1.0.0")])?;
+    world.charts("charts", "").await?;
+    world
+        .chart("web", "charts", "chart: web, version: 1.1.0")
+        .await?;
+    world
+        .condition("web", "Stalled", "True", "InvalidChartReference")
+        .await?;
+    world.publish(&[("web", "1.0.0"), ("web", "1.1.0")])?;
+    world.refresh("charts").await?;
+    world.revision("web", "1.1.0").await?;
+    Ok(())
+}
+
+// SC-HCHART-008: an object as helm-controller writes it for a HelmRelease, which owns the spec and the labels
+#[tokio::test]
+async fn charts_of_helm_releases_are_left_as_they_are() -> Result {
+    let world = plain("chart-release").await?;
+    world.publish(&[("web", "1.0.0")])?;
+    world.charts("charts", "").await?;
+    let name = format!("{}-web", world.namespace.name());
+    let spec = json!({
+        "chart": "web", "version": "*", "sourceRef": {"kind": "HelmRepository", "name": "charts"}, "interval": "1h0m0s",
+        "reconcileStrategy": "ChartVersion", "valuesFiles": ["values.yaml"], "ignoreMissingValuesFiles": true});
+    let labels = json!({
+        "helm.toolkit.fluxcd.io/name": "web", "helm.toolkit.fluxcd.io/namespace": world.namespace.name(),
+        SHARD_LABEL: world.namespace.name()});
+    let object = json!({
+        "apiVersion": world.kind.0, "kind": world.kind.1, "metadata": {"name": name, "labels": labels}, "spec": spec});
+    let params = PatchParams::apply("helm-controller").force();
+    let api = world.namespace.api(world.kind).await?;
+    let patch = Patch::Apply(&object);
+    api.patch(&name, &params, &patch).await?;
+    let ready = world.revision(&name, "1.0.0").await?;
+    ensure!(
+        ready["spec"] == spec && ready["metadata"]["labels"] == labels,
+        "{ready}"
+    );
+    // A second apply of the same changes nothing, so that it triggers no run.
+    let again = api.patch(&name, &params, &patch).await?;
+    let version = again.metadata.resource_version.unwrap_or_default();
+    ensure!(
+        ready["metadata"]["resourceVersion"] == version.as_str(),
+        "{ready}"
+    );
+    let managers = ready["metadata"]["managedFields"].as_array().cloned();
+    let of_spec = managers
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|entry| !entry["fieldsV1"]["f:spec"].is_null());
+    let owners: Vec<_> = of_spec.map(|entry| entry["manager"].clone()).collect();
+    assert_eq!(owners, ["helm-controller"]);
     Ok(())
 }

@@ -1,21 +1,22 @@
 //! Charts in registries, and their signatures.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use git_servers::HttpGitServer;
+use git_servers::{Authority, HttpGitServer};
 use kind_tests::controller::Settings;
-use kind_tests::{Result, ensure};
-use rcgen::{KeyPair, SigningKey as _};
-use registries::{Artifact, Registry, digest_of};
+use kind_tests::{HELM_REPOSITORY, Result, condition, ensure};
+use rcgen::KeyPair;
+use registries::{Artifact, Registry};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::signing::{
+    Envelope, Notary, PUBLIC_BUNDLE, PUBLIC_DIGEST, PUBLIC_ISSUER, PUBLIC_SUBJECT, push_bundle,
+    push_layers, simple_signature,
+};
+use crate::support::{World, message};
 use crate::{packed, plain, world};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The repository of the chart.
-const WEB: &str = "charts/web";
+pub(crate) const WEB: &str = "charts/web";
 
 fn push(registry: &Registry, version: &str) -> String {
     let chart = packed("web", version, &[("values.yaml", "a: 1\n")]);
@@ -258,26 +259,9 @@ async fn a_registry_that_hangs_is_given_up() -> Result {
     Ok(())
 }
 
-/// Pushes a signature as cosign 2 makes it.
-fn sign(registry: &Registry, key: &KeyPair, digest: &str) {
-    let payload = json!({"critical": {
-        "identity": {"docker-reference": "registry.example.com/web"},
-        "image": {"docker-manifest-digest": digest},
-        "type": "cosign container image signature",
-    }, "optional": null});
-    let payload = payload.to_string().into_bytes();
-    let signature = STANDARD.encode(key.sign(&payload).unwrap());
-    let config = b"{}";
-    registry.push_blob(WEB, config);
-    registry.push_blob(WEB, &payload);
-    let layer = json!({"mediaType": SIMPLE_SIGNING, "size": payload.len(), "digest": digest_of(&payload),
-        "annotations": {"dev.cosignproject.cosign/signature": signature}});
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(), "digest": digest_of(config)},
-    });
-    let tag = format!("{}.sig", digest.replace(':', "-"));
-    registry.push_manifest(WEB, &tag, MANIFEST, manifest.to_string().as_bytes());
+/// Pushes a signature of a chart as cosign 2 makes it.
+pub(crate) fn sign(registry: &Registry, key: &KeyPair, digest: &str) {
+    push_layers(registry, WEB, digest, &[simple_signature(key, digest)]);
 }
 
 #[tokio::test]
@@ -361,7 +345,211 @@ async fn signed_charts() -> Result {
     let without = json!({"spec": {"verify": null}});
     world.namespace.merge(world.kind, "web", without).await?;
     let object = world.ready("web").await?;
-    let text = crate::support::message(&object, "SourceVerified");
+    let text = message(&object, "SourceVerified");
     ensure!(text.is_empty(), "{text}");
+    Ok(())
+}
+
+// SC-VER-034, SC-VER-035: the chart itself is not there, so that a verification that succeeds shows in the pull that fails
+#[tokio::test]
+async fn identities_of_sigstore_vouch_for_charts() -> Result {
+    let head = format!("/v2/{WEB}/manifests/1.0.0");
+    let headers = [
+        ("content-type", MANIFEST),
+        ("content-length", "528"),
+        ("docker-content-digest", PUBLIC_DIGEST),
+    ];
+    let registry = Registry::builder().answer_with(99, "HEAD", &head, 200, &headers, "");
+    let registry = registry.start();
+    push_bundle(&registry, WEB, PUBLIC_DIGEST, PUBLIC_BUNDLE);
+    let world = plain("chart-keyless").await?;
+    world.oci("charts", &registry, "").await?;
+    for (name, issuer, subject) in [
+        ("ours", PUBLIC_ISSUER, PUBLIC_SUBJECT),
+        ("issuer", "https://accounts.example.com", PUBLIC_SUBJECT),
+        ("subject", PUBLIC_ISSUER, "https://example.com/"),
+    ] {
+        let spec = format!(
+            "chart: web, version: 1.0.0, verify: {{provider: cosign, matchOIDCIdentity: [{{issuer: '^{issuer}$', subject: '^{subject}$'}}]}}"
+        );
+        world.chart(name, "charts", &spec).await?;
+    }
+    let text = world
+        .condition("ours", "FetchFailed", "True", "ChartPullError")
+        .await?;
+    ensure!(text.contains("MANIFEST_UNKNOWN"), "{text}");
+    let told =
+        |line: &Value| line["msg"] == "verified signature" && line["issuer"] == PUBLIC_ISSUER;
+    world
+        .controller
+        .log()
+        .wait("of the signature", told)
+        .await?;
+    let reference = registry.repository(WEB);
+    for name in ["issuer", "subject"] {
+        let text = world
+            .condition(name, "BuildFailed", "True", "ChartVerificationError")
+            .await?;
+        let want = format!(
+            "chart verification error: failed to verify oci://{reference}:1.0.0: no matching "
+        );
+        ensure!(
+            text.starts_with(&want)
+                && text.contains(
+                    "none of the expected identities matched what was in the certificate"
+                ),
+            "{text}"
+        );
+        // SC-HCHART-083
+        world
+            .condition(name, "SourceVerified", "False", "VerificationError")
+            .await?;
+    }
+    Ok(())
+}
+
+// SC-HCHART-095, SC-VER-050, SC-VER-054
+#[tokio::test]
+async fn notation_vouches_for_charts() -> Result {
+    let registry = Registry::start();
+    let world = plain("chart-notation").await?;
+    let chart = Artifact::helm(packed("web", "1.0.0", &[]));
+    registry.push(WEB, "1.0.0", &chart);
+    world.oci("charts", &registry, "").await?;
+    let (notary, certificate) = Notary::alone();
+    let (_, stranger) = Notary::alone();
+    let policy = |level: &str| {
+        let statement = json!({
+            "name": "all", "registryScopes": ["*"], "signatureVerification": {"level": level},
+            "trustStores": ["ca:any"], "trustedIdentities": ["*"]});
+        json!({"version": "1.0", "trustPolicies": [statement]}).to_string()
+    };
+    for (name, level, certificate) in [
+        ("good", "strict", &certificate),
+        ("wrong", "strict", &stranger),
+        ("audit", "audit", &stranger),
+    ] {
+        let trust = json!({"trustpolicy.json": policy(level), "a.crt": certificate});
+        world.secret(name, "Opaque", trust).await?;
+    }
+    let spec =
+        |more: &str| format!("chart: web, version: 1.0.0, verify: {{provider: notation{more}}}");
+    let chart_of = async |name: &str| {
+        let spec = spec(&format!(", secretRef: {{name: {name}}}"));
+        world.chart(name, "charts", &spec).await
+    };
+    chart_of("good").await?;
+    let text = world
+        .condition("good", "SourceVerified", "False", "VerificationError")
+        .await?;
+    // SC-VER-057
+    ensure!(
+        text.contains(": no signature is associated with \"")
+            && text.contains("/charts/web@sha256:"),
+        "{text}"
+    );
+    ensure!(
+        world.stored("good").is_empty(),
+        "{:?}",
+        world.stored("good")
+    );
+
+    notary.sign(&registry, WEB, &chart.manifest(), Envelope::Jws);
+    world.reconcile("good").await?;
+    world.revision("good", "1.0.0").await?;
+    let text = world
+        .condition("good", "SourceVerified", "True", "Succeeded")
+        .await?;
+    ensure!(text == "verified signature of version 1.0.0", "{text}");
+    chart_of("wrong").await?;
+    let text = world
+        .condition("wrong", "BuildFailed", "True", "ChartVerificationError")
+        .await?;
+    ensure!(text.contains("signature verification failed"), "{text}");
+    // SC-VER-055: what the policy lets pass is used, but not verified
+    chart_of("audit").await?;
+    let object = world.revision("audit", "1.0.0").await?;
+    ensure!(condition(&object, "SourceVerified").is_none(), "{object}");
+
+    // SC-VER-050, SC-HCHART-096: messages name the object
+    world.chart("none", "charts", &spec("")).await?;
+    let text = world
+        .condition("none", "SourceVerified", "False", "VerificationError")
+        .await?;
+    ensure!(
+        text == "failed to verify the signature using provider 'notation': verification secret cannot be empty: 'none'",
+        "{text}"
+    );
+    Ok(())
+}
+
+// SC-VER-038, SC-VER-043: unlike with upstream, signatures of a chart are looked for as the chart itself is
+#[tokio::test]
+async fn signatures_are_looked_for_with_the_settings_of_the_repository() -> Result {
+    let authority = Authority::new();
+    let secure = Registry::builder().tls(&authority).start();
+    let plain_http = Registry::start();
+    let world = plain("chart-sig-tls").await?;
+    let key = KeyPair::generate()?;
+    for registry in [&secure, &plain_http] {
+        let digest = push(registry, "1.0.0");
+        sign(registry, &key, &digest);
+    }
+    world
+        .secret("ca", "Opaque", json!({"ca.crt": authority.pem()}))
+        .await?;
+    world
+        .secret("keys", "Opaque", json!({"a.pub": key.public_key_pem()}))
+        .await?;
+    world
+        .oci("secure", &secure, "certSecretRef: {name: ca}")
+        .await?;
+    world.oci("insecure", &plain_http, "insecure: true").await?;
+    for name in ["secure", "insecure"] {
+        let spec =
+            "chart: web, version: 1.0.0, verify: {provider: cosign, secretRef: {name: keys}}";
+        world.chart(name, name, spec).await?;
+        world.revision(name, "1.0.0").await?;
+        world
+            .condition(name, "SourceVerified", "True", "Succeeded")
+            .await?;
+    }
+    Ok(())
+}
+
+// FR-H-074: authorities of its own do not make a public repository one that is logged in to
+#[tokio::test]
+async fn a_public_registry_with_an_authority_is_read_anonymously() -> Result {
+    let authority = Authority::new();
+    let registry = Registry::builder().tls(&authority).anonymous_tokens();
+    let registry = registry.start();
+    let world = plain("chart-public").await?;
+    push(&registry, "1.0.0");
+    // FR-H-076: the authority of the registry and another one that has nothing to do with it
+    let both = format!("{}{}", Authority::new().pem(), authority.pem());
+    let data = json!({"ca.crt": both});
+    world.secret("ca", "Opaque", data).await?;
+    world
+        .oci("charts", &registry, "certSecretRef: {name: ca}")
+        .await?;
+    world.chart("web", "charts", "chart: web").await?;
+    world.revision("web", "1.0.0").await?;
+    let asked = registry.requests();
+    let logins = asked.iter().filter(|request| {
+        let header = request.authorization.as_deref().unwrap_or_default();
+        header.starts_with("Basic ")
+    });
+    assert_eq!(logins.count(), 0, "{asked:?}");
+    // With a Secret that has nothing, too.
+    world
+        .secret("empty", "Opaque", json!({"other": "x"}))
+        .await?;
+    let secret = json!({"spec": {"secretRef": {"name": "empty"}}});
+    world
+        .namespace
+        .merge(HELM_REPOSITORY, "charts", secret)
+        .await?;
+    world.chart("again", "charts", "chart: web").await?;
+    world.revision("again", "1.0.0").await?;
     Ok(())
 }

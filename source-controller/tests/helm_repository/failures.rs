@@ -77,6 +77,15 @@ async fn the_last_index_stays_while_the_new_one_is_unusable() -> Result {
     world
         .recorded("charts", "Succeeded", "stored fetched index")
         .await?;
+
+    // SC-HREPO-020: storage comes before the source: what is lost is found out though nothing can be fetched
+    world.publish("apiVersion: v1\nentries: []\n")?;
+    std::fs::remove_dir_all(world.folder("charts"))?;
+    let object = world.reconcile("charts").await?;
+    ensure!(object["status"]["artifact"].is_null(), "{object}");
+    world
+        .condition("charts", "FetchFailed", "True", "IndexationFailed")
+        .await?;
     Ok(())
 }
 

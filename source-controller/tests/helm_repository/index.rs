@@ -84,6 +84,15 @@ async fn an_unchanged_index_is_not_stored_again() -> Result {
         after["status"]["artifact"] == before["status"]["artifact"],
         "{after}"
     );
+    // SC-HREPO-044: the whole index is asked for, though the server gave an entity tag
+    let requests = world.git.requests();
+    ensure!(
+        requests.len() == 2
+            && requests
+                .iter()
+                .all(|request| !request.is_conditional && request.status == 200),
+        "{requests:?}"
+    );
     world
         .recorded("charts", "NewArtifact", "stored fetched index")
         .await?;
@@ -105,7 +114,7 @@ async fn an_unchanged_index_is_not_stored_again() -> Result {
     Ok(())
 }
 
-// SC-AUTH-040, SC-AUTH-042, SC-HREPO-027
+// SC-AUTH-040, SC-AUTH-042, SC-HREPO-027; RT-SEC-016
 #[tokio::test]
 async fn credentials_and_certificates_come_from_secrets() -> Result {
     let authority = Authority::new();
@@ -147,7 +156,53 @@ async fn credentials_and_certificates_come_from_secrets() -> Result {
         .wait("of the deprecated use", |found| found["msg"] == line)
         .await?;
     let namespace = world.namespace.name().to_owned();
+    // SC-AUTH-041: what Helm has no use for; SC-AUTH-046: a docker configuration
+    let config = json!({"auths": {"example.com": {"username": "u", "password": "p"}}}).to_string();
+    for (name, kind, data) in [
+        (
+            "unused",
+            "Opaque",
+            json!({"bearerToken": "b", "token": "t", "identity": "i", "known_hosts": "k"}),
+        ),
+        (
+            "docker",
+            "kubernetes.io/dockerconfigjson",
+            json!({".dockerconfigjson": config}),
+        ),
+        (
+            "app",
+            "Opaque",
+            json!({"githubAppID": "1", "githubAppPrivateKey": "k"}),
+        ),
+    ] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": name}, "stringData": data});
+        world.namespace.apply(&secret.to_string()).await?;
+    }
+    for name in ["unused", "docker"] {
+        world.git.clear_requests();
+        let spec = format!("certSecretRef: {{name: tls}}, secretRef: {{name: {name}}}");
+        world.repository(name, &spec).await?;
+        let text = world
+            .condition(name, "FetchFailed", "True", "Failed")
+            .await?;
+        ensure!(text.ends_with("401 Unauthorized"), "{text}");
+        let requests = world.git.requests();
+        ensure!(
+            requests
+                .iter()
+                .all(|request| request.authorization.is_none()),
+            "{requests:?}"
+        );
+    }
     for (name, spec, text) in [
+        // SC-AUTH-041
+        (
+            "app",
+            "certSecretRef: {name: tls}, secretRef: {name: app}",
+            format!(
+                "failed to detect authentication methods: secret '{namespace}/app' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"
+            ),
+        ),
         (
             "half",
             "certSecretRef: {name: tls}, secretRef: {name: half}",

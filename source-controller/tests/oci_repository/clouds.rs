@@ -53,6 +53,12 @@ async fn ecr_is_read_with_the_role_of_the_account() -> Result {
     world.reconcile("app").await?;
     assert_eq!((clouds.to(STS).len(), clouds.to(api).len()), (1, 1));
 
+    // SC-AUTH-074: what the cloud takes back is used until the cached token ends
+    clouds.distrust(ROLE);
+    let object = world.reconcile("app").await?;
+    ensure!(kind_tests::is_ready(&object, "True"), "{object}");
+    assert_eq!((clouds.to(STS).len(), clouds.to(api).len()), (1, 1));
+
     // RT-WID-032, SC-AUTH-071: another account with the same role has credentials of its own
     clouds.trust(ROLE, "sts.amazonaws.com", &subject(namespace, "twin"));
     account(namespace, "twin", json!({AWS_ROLE: ROLE})).await?;
@@ -148,7 +154,7 @@ async fn google_is_asked_as_the_cluster_or_as_a_provider() -> Result {
     Ok(())
 }
 
-// SC-AUTH-050: the controller's own identity, of the metadata server, through no proxy
+// SC-AUTH-050, SC-PROC-038: the controller's own identity, of the metadata server, through no proxy
 #[tokio::test]
 async fn without_an_account_the_controllers_identity_is_used() -> Result {
     let cloud = CloudSettings::start()?;

@@ -69,6 +69,19 @@ async fn an_artifact_is_published_and_then_only_looked_at() -> Result {
         .await?;
     assert_eq!(world.told("app").len(), 1, "routine is not sent");
 
+    // SC-OCI-070: what the status says of the annotations is left as it is
+    let name = "org.opencontainers.image.source";
+    let edited = json!({"artifact": {"metadata": {name: "edited"}}});
+    world
+        .namespace
+        .set_status(OCI_REPOSITORY, "app", edited)
+        .await?;
+    let again = world.reconcile("app").await?;
+    ensure!(
+        again["status"]["artifact"]["metadata"][name] == "edited",
+        "{again}"
+    );
+
     // SC-OCI-061: another tag of the same digest is another revision
     world.registry.push(APP, "v2", &artifact);
     world.apply("app", "ref: {tag: v2}").await?;

@@ -1,11 +1,14 @@
 //! Credentials, certificates and proxies.
 
 use git_servers::{Authority, Proxy};
+use kind_tests::controller::Settings;
 use kind_tests::{Kind, OCI_REPOSITORY, Result, ensure};
-use registries::Registry;
+use rcgen::KeyPair;
+use registries::{Artifact, Registry, tar_gz};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::signing::{push_layers, simple_signature};
+use crate::world::{APP, World, files};
 
 const EVENT: Kind = Kind("v1", "Event");
 
@@ -219,9 +222,78 @@ async fn certificates_of_the_object_are_trusted_and_presented() -> Result {
 async fn an_insecure_registry_needs_no_valid_certificate() -> Result {
     let registry = Registry::builder().tls(&Authority::new()).start();
     let world = World::start("oci-insecure", registry).await?;
-    world.push("latest", &[("a", "")]);
+    let digest = world.push("latest", &[("a", "")]);
     world.apply("app", "insecure: true").await?;
     world.ready("app").await?;
+
+    // SC-VER-038, FR-H-092: signatures are looked for in the same way
+    let key = KeyPair::generate()?;
+    let signature = simple_signature(&key, &digest);
+    push_layers(&world.registry, APP, &digest, &[signature]);
+    let keys = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"},
+        "stringData": {"a.pub": key.public_key_pem()}});
+    world.namespace.apply(&keys.to_string()).await?;
+    let spec = "insecure: true, verify: {provider: cosign, secretRef: {name: keys}}";
+    world.apply("signed", spec).await?;
+    world.ready("signed").await?;
+    world
+        .condition("signed", "SourceVerified", "True", "Succeeded")
+        .await?;
+    Ok(())
+}
+
+// FR-H-076: authorities of the object and of the environment hold for the token service and the store of blobs, too
+#[tokio::test]
+async fn authorities_hold_for_all_servers_of_a_registry() -> Result {
+    let authority = Authority::new();
+    let folder = tempfile::TempDir::new()?;
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, authority.pem())?;
+    let (file, dir) = (file.to_string_lossy(), folder.path().to_string_lossy());
+    for (topic, settings) in [
+        ("object", Settings::default()),
+        ("file", Settings::default().env("SSL_CERT_FILE", file)),
+        ("dir", Settings::default().env("SSL_CERT_DIR", dir)),
+    ] {
+        // The other server issues tokens, and has the blobs.
+        let other = Registry::builder().tls(&authority).start();
+        let registry = Registry::builder()
+            .tls(&authority)
+            .realm(&format!("{}/token", other.url()))
+            .accept("token-1", "repository:org/app:pull")
+            .blob_store(&other.url());
+        let topic = format!("oci-ca-{topic}");
+        let world = World::start_with(&topic, settings, registry.start()).await?;
+        world.push("latest", &[("a", "1")]);
+        other.push(APP, "latest", &Artifact::flux(tar_gz(&[("a", "1")])));
+        let is_object = topic.ends_with("object");
+        if is_object {
+            world.apply("none", "").await?;
+            let text = world
+                .condition("none", "FetchFailed", "True", "OCIArtifactPullFailed")
+                .await?;
+            ensure!(
+                text.contains("certificate signed by unknown authority"),
+                "{text}"
+            );
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
+                "stringData": {"ca.crt": authority.pem()}});
+            world.namespace.apply(&secret.to_string()).await?;
+        }
+        let spec = if is_object {
+            "certSecretRef: {name: ca}"
+        } else {
+            ""
+        };
+        world.apply("app", spec).await?;
+        let object = world.ready("app").await?;
+        assert_eq!(world.files(&object).await?, files(&[("a", "1")]));
+        let asked = other.asked();
+        ensure!(
+            asked.len() == 2 && asked[0].starts_with("GET /token?") && asked[1].contains("/blobs/"),
+            "{asked:?}"
+        );
+    }
     Ok(())
 }
 

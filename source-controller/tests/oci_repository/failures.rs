@@ -249,3 +249,85 @@ async fn a_rate_limit_is_a_failure_with_the_registrys_words() -> Result {
     world.ready("app").await?;
     Ok(())
 }
+
+// SC-OCI-020
+#[tokio::test]
+async fn the_first_of_two_failed_steps_is_reported() -> Result {
+    let world = World::start("oci-order", Registry::start()).await?;
+    world.push("latest", &[("a", "")]);
+    let verify = "verify: {provider: cosign, secretRef: {name: absent}}";
+    let host = world.registry.host();
+    let invalid = format!("oci://{host}/org/app:v1");
+    for (name, url, spec, reason, begin) in [
+        (
+            "credentials",
+            world.url(),
+            "secretRef: {name: absent}, proxySecretRef: {name: absent}".to_owned(),
+            "AuthenticationFailed",
+            "failed to get credential: ",
+        ),
+        (
+            "proxy",
+            world.url(),
+            "proxySecretRef: {name: absent}, certSecretRef: {name: absent}".to_owned(),
+            "AuthenticationFailed",
+            "failed to get proxy address: ",
+        ),
+        (
+            "certificates",
+            invalid.clone(),
+            "certSecretRef: {name: absent}".to_owned(),
+            "AuthenticationFailed",
+            "failed to generate transport for ",
+        ),
+        (
+            "url",
+            invalid,
+            format!("ref: {{tag: absent}}, {verify}"),
+            "URLInvalid",
+            "URL validation failed for ",
+        ),
+        (
+            "digest",
+            world.url(),
+            format!("ref: {{tag: absent}}, {verify}"),
+            "OCIArtifactPullFailed",
+            "failed to determine artifact digest: ",
+        ),
+    ] {
+        world.apply_url(name, &url, &spec).await?;
+        let text = world.condition(name, "FetchFailed", "True", reason).await?;
+        ensure!(text.starts_with(begin), "{name}: {text}");
+    }
+    // The signature comes before the content.
+    let selector = "layerSelector: {mediaType: a/b}";
+    world
+        .apply("layer", &format!("{selector}, {verify}"))
+        .await?;
+    let unverified = |object: &Value| !message(object, "SourceVerified").is_empty();
+    let object = world
+        .namespace
+        .wait(OCI_REPOSITORY, "layer", "is not verified", unverified)
+        .await?;
+    ensure!(message(&object, "FetchFailed").is_empty(), "{object}");
+    // What the last run found out of the signature is dropped first.
+    let spec = json!({"spec": {"proxySecretRef": {"name": "absent"}}});
+    world.namespace.merge(OCI_REPOSITORY, "layer", spec).await?;
+    world
+        .condition("layer", "FetchFailed", "True", "AuthenticationFailed")
+        .await?;
+    let object = world.reconcile("layer").await?;
+    ensure!(message(&object, "SourceVerified").is_empty(), "{object}");
+
+    // Storage comes before the source.
+    world.apply("lost", "").await?;
+    world.ready("lost").await?;
+    std::fs::remove_dir_all(world.folder("lost"))?;
+    world.apply("lost", "ref: {tag: absent}").await?;
+    world
+        .condition("lost", "FetchFailed", "True", "OCIArtifactPullFailed")
+        .await?;
+    let object = world.reconcile("lost").await?;
+    ensure!(object["status"]["artifact"].is_null(), "{object}");
+    Ok(())
+}

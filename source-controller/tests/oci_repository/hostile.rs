@@ -4,15 +4,17 @@
 
 use std::fmt::Write as _;
 
+use git_servers::Authority;
 use k8s_openapi::api::core::v1::{LocalObjectReference, ServiceAccount};
 use kind_tests::requests::Counter;
 use kind_tests::{OCI_REPOSITORY, Result, ensure, is_ready};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use registries::{Artifact, Registry, tar_gz};
+use registries::{Artifact, Registry, digest_of, tar_gz};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::support::message;
+use crate::world::{APP, World, files};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -152,4 +154,138 @@ async fn a_pull_secret_that_is_named_often_is_read_once() -> Result {
     let of_many = of_many.count();
     ensure!(of_many < 1_000, "{of_many}");
     world.controller.check_memory()
+}
+
+// SC-OCI-026 to SC-OCI-029; SC-PROC-062
+#[tokio::test]
+async fn what_is_no_artifact_keeps_the_last_one() -> Result {
+    let layer = tar_gz(&[("b", &"content\n".repeat(1000))]);
+    let blob = digest_of(&layer);
+    let of_blob = |change: fn(&mut Vec<u8>)| {
+        let blob = blob.clone();
+        Registry::builder().mangle(move |target, mut body| {
+            if target.ends_with(&blob) {
+                change(&mut body);
+            }
+            body
+        })
+    };
+    let damaged = Registry::builder().mangle(|target, mut body| {
+        if target.contains("/manifests/") {
+            body.push(b' ');
+        }
+        body
+    });
+    let (manifests, tags, blobs) = (
+        format!("/v2/{APP}/manifests/"),
+        format!("/v2/{APP}/tags/"),
+        format!("/v2/{APP}/blobs/"),
+    );
+    let html = "<html><body>Sign in</body></html>";
+    let answer = |path: &str| Registry::builder().answer(99, "", path, 200, html);
+    let redirect = |path: &str, to: &str| {
+        let headers = [("location", to)];
+        Registry::builder().answer_with(99, "", path, 307, &headers, "")
+    };
+    let authority = Authority::new();
+    let secure = |pair| Registry::builder().tls_pair(&pair);
+    let (pull, tag) = ("OCIArtifactPullFailed", "ReadOperationFailed");
+    let of_layer = "OCIArtifactLayerOperationFailed";
+    let range = "{semver: '*'}";
+    let latest = "{tag: latest}";
+    let metadata = "http://169.254.169.254/latest";
+    let tls = "tls: failed to verify certificate: x509: ";
+    let world = World::start("oci-hostile", Registry::start()).await?;
+    world.push("latest", &[("a", "1")]);
+    let ca = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "stringData": {"ca.crt": authority.pem()}});
+    world.namespace.apply(&ca.to_string()).await?;
+    for (name, registry, reference, reason, words) in [
+        (
+            "html-tags",
+            answer(&tags),
+            range,
+            tag,
+            "failed to determine the artifact tag",
+        ),
+        ("html", answer(&manifests), latest, "", ""),
+        (
+            "loop",
+            redirect(&manifests, "http://{host}/v2/org/app/manifests/latest"),
+            latest,
+            pull,
+            "redirect",
+        ),
+        (
+            "metadata",
+            redirect(&manifests, metadata),
+            latest,
+            pull,
+            "SSRF protection",
+        ),
+        (
+            "metadata-blob",
+            redirect(&blobs, metadata),
+            latest,
+            "",
+            "SSRF protection",
+        ),
+        ("damaged", damaged, latest, pull, "manifest digest"),
+        (
+            "cut",
+            of_blob(|body| body.truncate(50)),
+            latest,
+            of_layer,
+            "failed to extract ",
+        ),
+        (
+            "long",
+            of_blob(|body| body.push(0)),
+            latest,
+            of_layer,
+            "failed to extract ",
+        ),
+        (
+            "expired",
+            secure(authority.issue_expired(&["127.0.0.1"])),
+            latest,
+            pull,
+            "certificate has expired or is not yet valid",
+        ),
+        (
+            "other-name",
+            secure(authority.issue(&["registry.example.com"])),
+            latest,
+            pull,
+            tls,
+        ),
+    ] {
+        let registry = registry.start();
+        registry.push(APP, "latest", &Artifact::flux(layer.clone()));
+        registry.push(APP, "1.0.0", &Artifact::flux(layer.clone()));
+        world.apply(name, "ref: {tag: latest}").await?;
+        let before = world.ready(name).await?;
+        let url = format!("oci://{}", registry.repository(APP));
+        let spec = format!("ref: {reference}, certSecretRef: {{name: ca}}");
+        world.apply_url(name, &url, &spec).await?;
+        let failed = |object: &Value| is_ready(object, "False");
+        let object = world
+            .namespace
+            .wait(OCI_REPOSITORY, name, "has failed", failed)
+            .await?;
+        let text = message(&object, "FetchFailed");
+        ensure!(text.contains(words), "{name}: {text}");
+        if !reason.is_empty() {
+            world.condition(name, "FetchFailed", "True", reason).await?;
+        }
+        world
+            .condition(name, "Reconciling", "True", "ProgressingWithRetry")
+            .await?;
+        ensure!(
+            object["status"]["artifact"] == before["status"]["artifact"],
+            "{name}: {object}"
+        );
+        assert_eq!(world.files(&object).await?, files(&[("a", "1")]));
+    }
+    ensure!(world.controller.log().panic().is_none(), "a panic");
+    Ok(())
 }

@@ -2,6 +2,8 @@
 
 #[path = "../support/clouds.rs"]
 mod cloud_settings;
+#[path = "../support/signing.rs"]
+mod signing;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,24 +1,22 @@
 //! Signatures by cosign and notation: with keys of the tests, and as the real cosign made them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use flate2::read::GzDecoder;
+use base64::engine::general_purpose::STANDARD;
+use git_servers::{HttpGitServer, Proxy};
+use kind_tests::controller::Settings;
 use kind_tests::{OCI_REPOSITORY, Result, ensure};
-use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose, SigningKey as _};
+use rcgen::KeyPair;
 use registries::{Artifact, Registry, digest_of, tar_gz};
 use serde_json::{Value, json};
 
+use crate::signing::{
+    Authority, BUNDLE, Envelope, Layer, Notary, PUBLIC_BUNDLE, PUBLIC_DIGEST, PUBLIC_ISSUER,
+    PUBLIC_SUBJECT, push_bundle, push_layers, recorded, simple_signature,
+};
 use crate::support::message;
 use crate::world::{APP, World};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-const NOTATION: &str = "application/vnd.cncf.notary.signature";
 const UNVERIFIED: &str = "failed to verify the signature using provider";
-
-/// A layer of a signature in cosign's older layout: payload, and annotations of its descriptor.
-type Layer = (Vec<u8>, Value);
 
 impl World {
     async fn secret(&self, name: &str, data: Value) -> Result {
@@ -28,35 +26,9 @@ impl World {
         Ok(())
     }
 
-    /// Pushes signatures in the older layout.
+    /// Pushes signatures in cosign's older layout.
     fn push_signatures(&self, digest: &str, layers: &[Layer]) {
-        let config = b"{}";
-        self.registry.push_blob(APP, config);
-        let layers = layers.iter().map(|(payload, annotations)| {
-            self.registry.push_blob(APP, payload);
-            json!({"mediaType": SIMPLE_SIGNING, "size": payload.len(), "digest": digest_of(payload), "annotations": annotations})
-        });
-        let layers: Vec<Value> = layers.collect();
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "layers": layers,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(), "digest": digest_of(config)},
-        });
-        let tag = format!("{}.sig", digest.replace(':', "-"));
-        let manifest = manifest.to_string();
-        self.registry
-            .push_manifest(APP, &tag, MANIFEST, manifest.as_bytes());
-    }
-
-    /// Pushes a signature that refers to a manifest of this size.
-    fn push_referrer(&self, digest: &str, size: usize, kind: &str, media_type: &str, blob: &[u8]) {
-        let artifact = Artifact {
-            config: "application/vnd.oci.empty.v1+json".to_owned(),
-            layers: vec![(media_type.to_owned(), blob.to_vec())],
-            artifact_type: Some(kind.to_owned()),
-            subject: Some((digest.to_owned(), size)),
-            ..Artifact::flux(Vec::new())
-        };
-        self.registry.push_referrer(APP, &artifact);
+        push_layers(&self.registry, APP, digest, layers);
     }
 
     async fn verified(&self, name: &str) -> Result<String> {
@@ -79,34 +51,6 @@ impl World {
 /// A Secret's value.
 fn data(bytes: impl AsRef<[u8]>) -> Value {
     json!(STANDARD.encode(bytes))
-}
-
-/// A signature as cosign 2 makes it.
-fn simple_signature(key: &KeyPair, digest: &str) -> Layer {
-    let payload = json!({
-        "critical": {
-            "identity": {"docker-reference": "registry.example.com/app"},
-            "image": {"docker-manifest-digest": digest},
-            "type": "cosign container image signature",
-        },
-        "optional": null,
-    });
-    let payload = payload.to_string().into_bytes();
-    let signature = STANDARD.encode(key.sign(&payload).unwrap());
-    (
-        payload,
-        json!({"dev.cosignproject.cosign/signature": signature}),
-    )
-}
-
-/// What the real cosign and notation made.
-fn recorded() -> Value {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../shared/signature/tests/material/material.json.gz"
-    );
-    let packed = std::fs::read(path).unwrap();
-    serde_json::from_reader(GzDecoder::new(&*packed)).unwrap()
 }
 
 // SC-VER-030, SC-VER-037
@@ -292,7 +236,7 @@ async fn keyless_signatures_of_the_real_cosign_are_verified() -> Result {
     world.push_signatures(&digest, &[]);
     for name in ["p256", "keyless-workflow"] {
         let bundle = text(&format!("/bundles/{name}"));
-        world.push_referrer(&digest, 528, BUNDLE, BUNDLE, bundle.as_bytes());
+        push_bundle(&world.registry, APP, &digest, &bundle);
     }
     for (name, verify) in [("bundle", keyed("key")), ("keyless-bundle", keyless(ours))] {
         apply(name, verify).await?;
@@ -304,62 +248,16 @@ async fn keyless_signatures_of_the_real_cosign_are_verified() -> Result {
     Ok(())
 }
 
-/// A certificate of its own key, as `notation cert generate-test` makes it.
-fn signer() -> Result<(KeyPair, rcgen::Certificate)> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    let name = &mut params.distinguished_name;
-    for (kind, text) in [
-        (DnType::CountryName, "US"),
-        (DnType::StateOrProvinceName, "WA"),
-        (DnType::OrganizationName, "Example"),
-        (DnType::CommonName, "signer"),
-    ] {
-        name.push(kind, text);
-    }
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let certificate = params.self_signed(&key)?;
-    Ok((key, certificate))
+/// A trust policy of this level, with further lines of its statement.
+fn policy(level: &str, trust: &str) -> Value {
+    let policy = format!(
+        r#"{{"version": "1.0", "trustPolicies": [{{"name": "all", "registryScopes": ["*"], "signatureVerification": {{"level": "{level}"}}{trust}}}]}}"#
+    );
+    data(policy)
 }
 
-/// Both numbers of an ECDSA signature in DER, one after the other.
-fn fixed(der: &[u8]) -> Vec<u8> {
-    let mut rest = &der[2..];
-    let mut numbers = Vec::new();
-    for _ in 0..2 {
-        let length = usize::from(rest[1]);
-        let number = &rest[2..2 + length];
-        let number = &number[length.saturating_sub(32)..];
-        numbers.extend(vec![0; 32 - number.len()]);
-        numbers.extend(number);
-        rest = &rest[2 + length..];
-    }
-    numbers
-}
-
-/// A signature as notation makes it.
-fn envelope(key: &KeyPair, certificate: &rcgen::Certificate, digest: &str, size: usize) -> Vec<u8> {
-    let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let payload =
-        encode(json!({"targetArtifact": {"mediaType": MANIFEST, "digest": digest, "size": size}}));
-    let protected = encode(json!({
-        "alg": "ES256",
-        "crit": ["io.cncf.notary.signingScheme"],
-        "cty": "application/vnd.cncf.notary.payload.v1+json",
-        "io.cncf.notary.signingScheme": "notary.x509",
-        "io.cncf.notary.signingTime": "2026-03-01T12:00:00Z",
-    }));
-    let signed = key
-        .sign(format!("{protected}.{payload}").as_bytes())
-        .unwrap();
-    let envelope = json!({
-        "payload": payload,
-        "protected": protected,
-        "header": {"x5c": [STANDARD.encode(certificate.der())]},
-        "signature": URL_SAFE_NO_PAD.encode(fixed(&signed)),
-    });
-    envelope.to_string().into_bytes()
-}
+/// Everyone whom the certificates of the Secret vouch for.
+const ANYONE: &str = r#", "trustStores": ["ca:app"], "trustedIdentities": ["*"]"#;
 
 // SC-VER-051, SC-VER-054
 #[tokio::test]
@@ -367,16 +265,10 @@ async fn trust_policies_decide_on_notation_signatures() -> Result {
     let world = World::start("oci-notation", Registry::start()).await?;
     let artifact = Artifact::flux(tar_gz(&[("a", "")]));
     let digest = world.registry.push(APP, "latest", &artifact);
-    let (key, certificate) = signer()?;
-    let (_, stranger) = signer()?;
-    let policy = |level: &str, trust: &str| {
-        let policy = format!(
-            r#"{{"version": "1.0", "trustPolicies": [{{"name": "all", "registryScopes": ["*"], "signatureVerification": {{"level": "{level}"}}{trust}}}]}}"#
-        );
-        data(policy)
-    };
-    let trust = r#", "trustStores": ["ca:app"], "trustedIdentities": ["*"]"#;
-    let (ours, other) = (data(certificate.pem()), data(stranger.pem()));
+    let (notary, certificate) = Notary::alone();
+    let (_, stranger) = Notary::alone();
+    let trust = ANYONE;
+    let (ours, other) = (data(certificate), data(stranger));
     for (name, level, trust, certificate) in [
         ("good", "strict", trust, &ours),
         ("wrong", "strict", trust, &other),
@@ -400,15 +292,8 @@ async fn trust_policies_decide_on_notation_signatures() -> Result {
     );
     ensure!(!world.folder("good").exists(), "an artifact is stored");
 
-    let manifest = artifact.manifest().len();
-    let signature = envelope(&key, &certificate, &digest, manifest);
-    world.push_referrer(
-        &digest,
-        manifest,
-        NOTATION,
-        "application/jose+json",
-        &signature,
-    );
+    let manifest = artifact.manifest();
+    notary.sign(&world.registry, APP, &manifest, Envelope::Jws);
     world.reconcile("good").await?;
     let object = world.ready("good").await?;
     let expected = format!("verified signature of revision latest@{digest}");
@@ -446,5 +331,250 @@ async fn trust_policies_decide_on_notation_signatures() -> Result {
             "{UNVERIFIED} 'notation': verification secret cannot be empty: 'HOST/{APP}@{digest}'"
         )
     );
+    Ok(())
+}
+
+// SC-VER-035: the trusted root of the public instance is in the program, and nobody is asked for it
+#[tokio::test]
+async fn signatures_by_the_public_instance_are_verified() -> Result {
+    let proxy = Proxy::http(None);
+    let settings = Settings::default().env("HTTPS_PROXY", proxy.url());
+    let world = World::start_with("oci-public", settings, Registry::start()).await?;
+    push_bundle(&world.registry, APP, PUBLIC_DIGEST, PUBLIC_BUNDLE);
+    for (name, subject) in [("ours", PUBLIC_SUBJECT), ("other", "https://example.com/")] {
+        let spec = format!(
+            "ref: {{digest: '{PUBLIC_DIGEST}'}}, verify: {{provider: cosign, matchOIDCIdentity: [{{issuer: '^{PUBLIC_ISSUER}$', subject: '^{subject}$'}}]}}"
+        );
+        world.apply(name, &spec).await?;
+    }
+    assert_eq!(
+        world.verified("ours").await?,
+        format!("verified signature of revision {PUBLIC_DIGEST}")
+    );
+    let text = world.unverified("other").await?;
+    let want = format!(
+        "{UNVERIFIED} 'cosign keyless': no matching signatures: none of the expected identities matched"
+    );
+    ensure!(
+        text.replace("attestations", "signatures")
+            .starts_with(&want),
+        "{text}"
+    );
+    // SC-VER-038, SC-VER-039: neither Rekor nor another service is asked
+    let destinations = proxy.destinations();
+    ensure!(destinations.is_empty(), "{destinations:?}");
+    Ok(())
+}
+
+// SC-VER-037, FR-H-091: how bundles are found, and that the older layout is looked at only where there are none
+#[tokio::test]
+async fn bundles_come_before_the_older_layout() -> Result {
+    let recorded = recorded();
+    let text = |pointer: &str| {
+        let found = recorded.pointer(pointer).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let digest = text("/digest");
+    let layers = recorded["classic"]["p256"]["layers"].as_array().cloned();
+    let layers: Vec<Layer> = layers
+        .unwrap_or_default()
+        .iter()
+        .map(|layer| {
+            let payload = layer["payload"].as_str().unwrap_or_default();
+            let payload = STANDARD.decode(payload).unwrap_or_default();
+            (payload, layer["annotations"].clone())
+        })
+        .collect();
+    let keys = json!({"a.pub": data(text("/keys/p256"))});
+    let referrers = format!("/v2/{APP}/referrers/");
+    let none = r#"{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}"#;
+    let index = [("content-type", "application/vnd.oci.image.index.v1+json")];
+    let world = World::start("oci-bundles", Registry::start()).await?;
+    world.secret("keys", keys).await?;
+    let apply = async |name: &str, registry: &Registry| {
+        let url = format!("oci://{}", registry.repository(APP));
+        let spec = format!(
+            "ref: {{digest: '{digest}'}}, verify: {{provider: cosign, secretRef: {{name: keys}}}}"
+        );
+        world.apply_url(name, &url, &spec).await
+    };
+    let reads_classic = |registry: &Registry| {
+        let asked = registry.asked();
+        asked.iter().any(|line| line.ends_with(".sig"))
+    };
+    let without = || Registry::builder().without_referrers();
+    // How a registry answers, and whether it has a bundle; without, it has a signature in the older layout.
+    for (name, registry, has_bundle) in [
+        ("listed", Registry::builder(), true),
+        ("tagged", without(), true),
+        ("absent", without(), false),
+        (
+            "refused",
+            Registry::builder().answer(99, "GET", &referrers, 405, ""),
+            false,
+        ),
+        (
+            "empty",
+            Registry::builder().answer_with(99, "GET", &referrers, 200, &index, none),
+            false,
+        ),
+    ] {
+        let registry = registry.start();
+        let bundle = text("/bundles/p256");
+        match (has_bundle, name) {
+            (false, _) => push_layers(&registry, APP, &digest, &layers),
+            (true, "tagged") => tag_bundle(&registry, &digest, &bundle),
+            (true, _) => push_bundle(&registry, APP, &digest, &bundle),
+        }
+        apply(name, &registry).await?;
+        world.verified(name).await?;
+        assert_eq!(reads_classic(&registry), !has_bundle, "{name}");
+    }
+
+    // A registry that does not say what it has does not stand for one without bundles.
+    let registry = Registry::builder().answer(99, "GET", &referrers, 403, "{}");
+    let registry = registry.start();
+    push_layers(&registry, APP, &digest, &layers);
+    apply("denied", &registry).await?;
+    let text = world.unverified("denied").await?;
+    ensure!(text.contains("/referrers/"), "{text}");
+    ensure!(!reads_classic(&registry), "{:?}", registry.asked());
+    Ok(())
+}
+
+/// Pushes a bundle as clients do where the registry keeps no lists: named by an index under the tag of the digest.
+fn tag_bundle(registry: &Registry, digest: &str, bundle: &str) {
+    let artifact = Artifact {
+        config: "application/vnd.oci.empty.v1+json".to_owned(),
+        layers: vec![(BUNDLE.to_owned(), bundle.as_bytes().to_vec())],
+        artifact_type: Some(BUNDLE.to_owned()),
+        ..Artifact::flux(Vec::new())
+    };
+    let manifest = artifact.manifest();
+    registry.push(APP, "bundle", &artifact);
+    let child = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest_of(&manifest), "size": manifest.len(),
+        "artifactType": BUNDLE,
+    });
+    registry.push_index(APP, &digest.replace(':', "-"), &[child]);
+}
+
+// SC-VER-053: the other form of envelope; SC-VER-056: with the credentials of the object, and one token for all requests
+#[tokio::test]
+async fn cose_envelopes_are_verified_in_a_registry_that_wants_tokens() -> Result {
+    let registry = Registry::builder().token_auth("flux", "s3cret").start();
+    let world = World::start("oci-cose", registry).await?;
+    let artifact = Artifact::flux(tar_gz(&[("a", "")]));
+    let digest = world.registry.push(APP, "latest", &artifact);
+    let (notary, certificate) = Notary::alone();
+    let manifest = artifact.manifest();
+    notary.sign(&world.registry, APP, &manifest, Envelope::Cose);
+    let trust = json!({"trustpolicy.json": policy("strict", ANYONE), "a.crt": data(certificate)});
+    world.secret("trust", trust).await?;
+    let config =
+        json!({"auths": {world.registry.host(): {"username": "flux", "password": "s3cret"}}});
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"},
+        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config.to_string()},
+    });
+    world.namespace.apply(&secret.to_string()).await?;
+    let spec = "secretRef: {name: pull}, verify: {provider: notation, secretRef: {name: trust}}";
+    world.apply("app", spec).await?;
+    world.ready("app").await?;
+    assert_eq!(
+        world.verified("app").await?,
+        format!("verified signature of revision latest@{digest}")
+    );
+    let requests = world.registry.requests();
+    let tokens = requests
+        .iter()
+        .filter(|request| request.target.starts_with("/token"));
+    assert_eq!(tokens.count(), 1, "{requests:?}");
+    ensure!(
+        requests
+            .iter()
+            .all(|request| request.user_agent.as_deref() == Some("flux/v2")),
+        "{requests:?}"
+    );
+    Ok(())
+}
+
+// SC-VER-058, SC-VER-054
+#[tokio::test]
+async fn revoked_certificates_are_found_out_over_http() -> Result {
+    const LISTS: &str = "http://crl.example.com/lists";
+    let authority = Authority::new();
+    let server = HttpGitServer::builder()
+        .files("/lists")
+        .hang("/lists/never");
+    let server = server.start();
+    std::fs::write(server.root().join("ca"), authority.list(&[1]))?;
+    std::fs::write(server.root().join("broken"), "no list")?;
+    let proxy = Proxy::http(None);
+    proxy.resolve("crl.example.com:80", server.address());
+    // SC-VER-058: the proxy of the environment is used
+    let settings = Settings::default().env("HTTP_PROXY", proxy.url());
+    let world = World::start_with("oci-revoked", settings, Registry::start()).await?;
+    let trust = |level: &str| json!({"trustpolicy.json": policy(level, ANYONE), "a.crt": data(authority.pem())});
+    world.secret("strict", trust("strict")).await?;
+    world.secret("permissive", trust("permissive")).await?;
+    for (name, serial, list) in [
+        ("good", 2, "ca"),
+        ("revoked", 1, "ca"),
+        ("broken", 2, "broken"),
+        ("absent", 2, "absent"),
+        ("never", 2, "never"),
+    ] {
+        let artifact = Artifact::flux(tar_gz(&[("a", name)]));
+        world.registry.push(APP, name, &artifact);
+        let notary = authority.signer(serial, &format!("{LISTS}/{list}"));
+        notary.sign(&world.registry, APP, &artifact.manifest(), Envelope::Jws);
+    }
+    let apply = async |name: &str, level: &str| {
+        let spec = format!(
+            "ref: {{tag: {name}}}, verify: {{provider: notation, secretRef: {{name: {level}}}}}"
+        );
+        world.apply(&format!("{name}-{level}"), &spec).await
+    };
+    apply("good", "strict").await?;
+    world.verified("good-strict").await?;
+    let asked = server.requests();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    for (name, why) in [
+        ("revoked", "is revoked"),
+        // what is not known does not count as good: also where the server needs longer than it may
+        ("broken", "revocation status is unknown"),
+        ("absent", "revocation status is unknown"),
+        ("never", "revocation status is unknown"),
+    ] {
+        apply(name, "strict").await?;
+        let text = world.unverified(&format!("{name}-strict")).await?;
+        let subject = "signing certificate with subject ";
+        ensure!(text.contains(subject) && text.ends_with(why), "{text}");
+        // SC-VER-054: the level says whether that matters
+        apply(name, "permissive").await?;
+        world.verified(&format!("{name}-permissive")).await?;
+    }
+    Ok(())
+}
+
+// SC-OCI-082, SC-VER-031: looking for signatures ends with the timeout
+#[tokio::test]
+async fn a_registry_that_hangs_over_signatures_is_given_up() -> Result {
+    let referrers = format!("/v2/{APP}/referrers/");
+    let world = World::start("oci-sig-hang", Registry::builder().hang(&referrers).start()).await?;
+    world.push("latest", &[("a", "")]);
+    let (key, certificate) = (KeyPair::generate()?, Notary::alone().1);
+    let trust = json!({"trustpolicy.json": policy("strict", ANYONE), "a.crt": data(certificate)});
+    world.secret("trust", trust).await?;
+    let keys = json!({"a.pub": data(key.public_key_pem())});
+    world.secret("keys", keys).await?;
+    for (provider, secret) in [("cosign", "keys"), ("notation", "trust")] {
+        let spec =
+            format!("timeout: 1s, verify: {{provider: {provider}, secretRef: {{name: {secret}}}}}");
+        world.apply(provider, &spec).await?;
+        let text = world.unverified(provider).await?;
+        ensure!(text.ends_with("context deadline exceeded"), "{text}");
+    }
     Ok(())
 }

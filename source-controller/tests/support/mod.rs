@@ -10,11 +10,13 @@ use flux_artifact::{FetchOptions, Fetcher};
 use flux_budget::Budget;
 use flux_tree::{Entry, Tree};
 use git_servers::{HttpGitServer, Repo};
+use http::header::ACCEPT;
 use kind_tests::controller::Settings;
 use kind_tests::{
     Cluster, Controller, EventSink, GIT_REPOSITORY, Kind, Namespace, Result, condition,
 };
-use serde_json::Value;
+use kube::api::{DynamicObject, PostParams};
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 /// Events in Kubernetes.
@@ -211,6 +213,43 @@ impl World {
     pub(crate) fn storage(&self) -> PathBuf {
         self.namespace.folder().join("source-controller")
     }
+}
+
+/// The result of a dry run with this spec; the error is the server's message.
+pub(crate) async fn admit(
+    namespace: &Namespace,
+    kind: Kind,
+    spec: &Value,
+) -> Result<Result<Value, String>> {
+    let object =
+        json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": "app"}, "spec": spec});
+    let object: DynamicObject = serde_json::from_value(object)?;
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let api = namespace.api(kind).await?;
+    match api.create(&params, &object).await {
+        Ok(made) => Ok(Ok(serde_json::to_value(made)?)),
+        Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The names of the columns that kubectl prints of a resource, and the cells of the first object of the namespace.
+pub(crate) async fn table(namespace: &Namespace, plural: &str) -> Result<(Vec<String>, Value)> {
+    let uri = format!(
+        "/apis/source.toolkit.fluxcd.io/v1/namespaces/{}/{plural}",
+        namespace.name()
+    );
+    let request =
+        http::Request::get(uri).header(ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let request = request.body(Vec::new())?;
+    let table: Value = namespace.client().request(request).await?;
+    let columns = table["columnDefinitions"].as_array().cloned();
+    let names = columns.unwrap_or_default().into_iter();
+    let names = names.map(|column| column["name"].as_str().unwrap_or_default().to_owned());
+    Ok((names.collect(), table["rows"][0]["cells"].clone()))
 }
 
 /// The files of an object's artifact.
