@@ -166,7 +166,7 @@ async fn a_service_account_decrypts_with_the_keys_of_each_cloud() -> Result {
     let decryption = "decryption: {provider: sops, serviceAccountName: other}";
     let yaml = applier.kustomization("app", &["prune: true", decryption]);
     applier.namespace.apply(&yaml).await?;
-    let text = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
+    let text = "AccessDenied: Not authorized to perform";
     applier.says("app", "BuildFailed", text).await?;
     Ok(())
 }

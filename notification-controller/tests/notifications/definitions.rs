@@ -219,7 +219,7 @@ const CASES: &[Case] = &[
     (
         "Alert",
         "v1",
-        "providerRef: {name: p}, eventSources: [{kind: Bucket, name: '*', namespace: n, apiVersion: a/v1, matchLabels: {a: b}}]",
+        "providerRef: {name: p}, eventSources: [{kind: Bucket, name: '*', namespace: apps, apiVersion: a/v1, matchLabels: {a: b}}]",
         "",
     ),
     // NC-PROV-002

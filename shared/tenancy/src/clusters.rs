@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use flux_api::meta::KubeConfigReference;
+use flux_cloud::kubernetes::ClusterDetails;
 use flux_cluster::Cluster;
 use flux_identity::Identities;
 use flux_objects::{Error, Objects};
@@ -22,6 +24,8 @@ use crate::remote::{self, Description, Finder, RemoteError};
 
 /// Limit on cached identities. Beyond it the whole cache is cleared.
 const MAX_IDENTITIES: usize = 256;
+/// How long it is taken for granted where a cloud's cluster is: as long as a token for EKS holds.
+const DESCRIBED: Duration = Duration::from_mins(15);
 
 /// On whose behalf an object acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct Clusters {
     remotes: Option<Remotes>,
     /// The clusters of kubeconfigs, by what refers to them, each with the digest of what it was made from.
     remote: Mutex<HashMap<String, (blake3::Hash, Cluster)>>,
+    /// Where the clusters of ConfigMaps are, each with the digest of the entries and when it was found out.
+    described: Mutex<HashMap<String, (blake3::Hash, Instant, ClusterDetails)>>,
 }
 
 /// What is needed to reach clusters other than the controller's own.
@@ -163,6 +169,7 @@ impl Clusters {
             impersonating: Mutex::default(),
             remotes: None,
             remote: Mutex::default(),
+            described: Mutex::default(),
         }
     }
 
@@ -225,12 +232,13 @@ impl Clusters {
             object: object.clone(),
             description: Description::of(data)?,
         };
-        let details = finder.find().await?;
-        let entries = serde_json::to_vec(&(data, &details.address, &details.ca));
-        let digest = blake3::hash(&entries.unwrap_or_default());
         // The tokens are counted for the object.
         let owner = Key::of(&**object);
         let of = format!("ConfigMap/{map} {}/{owner}", K::kind(&()));
+        let entries = serde_json::to_vec(data).unwrap_or_default();
+        let details = self.described(&of, blake3::hash(&entries), &finder).await?;
+        let entries = serde_json::to_vec(&(data, &details.address, &details.ca));
+        let digest = blake3::hash(&entries.unwrap_or_default());
         let token = BearerToken::new(move || {
             let finder = finder.clone();
             async move { Ok(finder.token().await?) }.boxed()
@@ -241,6 +249,36 @@ impl Clusters {
         };
         self.remote(tenant, of, digest, kubeconfig, Some(token))
             .await
+    }
+
+    /// Where the cluster of a ConfigMap is. Clouds are asked again if the entries, whose digest this is, have changed, and
+    /// after a while.
+    async fn described<K: Resource<DynamicType = ()> + Send + Sync>(
+        &self,
+        of: &str,
+        digest: blake3::Hash,
+        finder: &Finder<K>,
+    ) -> Result<ClusterDetails, ActingError> {
+        let known = || {
+            self.described
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let found = known().get(of).cloned();
+        if let Some((made_from, since, details)) = found
+            && made_from == digest
+            && since.elapsed() < DESCRIBED
+        {
+            finder.token().await?;
+            return Ok(details);
+        }
+        let details = finder.find().await?;
+        let mut known = known();
+        if known.len() >= MAX_IDENTITIES {
+            known.clear();
+        }
+        known.insert(of.to_owned(), (digest, Instant::now(), details.clone()));
+        Ok(details)
     }
 
     /// The cluster of a kubeconfig, made anew if its digest has changed.
