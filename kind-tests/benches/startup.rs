@@ -21,6 +21,7 @@ async fn bench() -> Result {
         "source-controller",
         "kustomize-controller",
         "notification-controller",
+        "source-watcher",
     ] {
         let built = name.to_owned();
         let program = tokio::task::spawn_blocking(move || controller::program(&built)).await??;

@@ -138,6 +138,18 @@ const OF_RECEIVERS: [&str; 4] = [
     "ValidationFailed",
 ];
 
+/// The reasons of ArtifactGenerators.
+const OF_ARTIFACT_GENERATORS: [&str; 8] = [
+    "AccessDenied",
+    "BuildFailed",
+    "OwnershipConflict",
+    "ReconciliationDisabled",
+    "ReconciliationFailed",
+    "SourceFetchFailed",
+    "Succeeded",
+    "ValidationFailed",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -224,6 +236,20 @@ fn rules(kind: &str) -> Option<Rules> {
                 reason == "Progressing" || FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason)
             },
         }),
+        // SW-GEN-034, SW-GEN-035, SW-GEN-040, SW-GEN-050 to SW-GEN-061, SW-GEN-082, SW-GEN-083
+        "ArtifactGenerator" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_ARTIFACT_GENERATORS.contains(&reason)
+            },
+        }),
+        // SW-ART-055
+        "ExternalArtifact" => Some(Rules {
+            types: &["Ready"],
+            is_reason: |reason| reason == "Succeeded",
+        }),
         _ => None,
     }
 }
@@ -252,7 +278,8 @@ mod tests {
     use crate::cache;
 
     /// The reasons that only events have.
-    const OF_EVENTS: [&str; 9] = [
+    const OF_EVENTS: [&str; 11] = [
+        "Adopted",
         "ArtifactUpToDate",
         "ArtifactVerificationFailed",
         "CacheOperationFailed",
@@ -260,6 +287,7 @@ mod tests {
         "GarbageCollectionSucceeded",
         "GitOperationSucceeded",
         "NewArtifact",
+        "Ready",
         "ResolvedDependencies",
         "SymlinkUpdateFailed",
     ];
@@ -276,6 +304,10 @@ mod tests {
         ("source-controller/src/helm_chart", &OF_HELM_CHARTS),
         ("source-controller/src/bucket", &OF_BUCKETS),
         ("notification-controller/src/receiver", &OF_RECEIVERS),
+        (
+            "source-watcher/src/artifact_generator",
+            &OF_ARTIFACT_GENERATORS,
+        ),
     ];
 
     /// The words of an enum that `reasons!` declares: each is a line of its own.

@@ -56,9 +56,9 @@ pub use flux::Flux;
 pub use gate::{Gate, Way};
 pub use image::Image;
 pub use namespace::{
-    ALERT, BUCKET, CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, HELM_CHART, HELM_REPOSITORY,
-    KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY, PROVIDER, RECEIVER, SECRET, SHARD_LABEL,
-    condition, deadline, is_ready,
+    ALERT, ARTIFACT_GENERATOR, BUCKET, CONFIG_MAP, DEPLOYMENT, EXTERNAL_ARTIFACT, GIT_REPOSITORY,
+    HELM_CHART, HELM_REPOSITORY, KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY, PROVIDER,
+    RECEIVER, SECRET, SHARD_LABEL, condition, deadline, is_ready,
 };
 pub use node::Node;
 pub use pod_cluster::PodCluster;

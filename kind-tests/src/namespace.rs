@@ -43,6 +43,11 @@ pub const ALERT: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Alert");
 pub const PROVIDER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Provider");
 /// Receiver.
 pub const RECEIVER: Kind = Kind("notification.toolkit.fluxcd.io/v1", "Receiver");
+/// ArtifactGenerator.
+pub const ARTIFACT_GENERATOR: Kind =
+    Kind("source.extensions.fluxcd.io/v1beta1", "ArtifactGenerator");
+/// ExternalArtifact.
+pub const EXTERNAL_ARTIFACT: Kind = Kind("source.toolkit.fluxcd.io/v1", "ExternalArtifact");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.

@@ -12,6 +12,14 @@ const CONTROLLERS: [&str; 3] = [
     "notification-controller",
 ];
 
+/// All of them: those of the table, and source-watcher, which has a table of its own.
+const ALL: [&str; 4] = [
+    CONTROLLERS[0],
+    CONTROLLERS[1],
+    CONTROLLERS[2],
+    "source-watcher",
+];
+
 /// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
 /// controller does not have it. The row is empty if the flag is accepted and its feature does not exist yet.
 const FLAGS: &[(&str, &str, &str, &str, &str, &str)] = &[
@@ -328,11 +336,135 @@ const GATES: &[(&str, &str, &str, &str, &str)] = &[
     ("RT-FGM-012", "MigrateAPIVersion", "-", "false", "-"),
 ];
 
+/// The flags of source-watcher: the row, the flag, its type and its default. Those that other controllers have and it has not
+/// are in the table above.
+const OF_SOURCE_WATCHER: &[(&str, &str, &str, &str)] = &[
+    ("SW-PROC-002", "metrics-addr", "string", ":8080"),
+    ("SW-PROC-003", "health-addr", "string", ":9440"),
+    ("SW-PROC-004", "events-addr", "string", ""),
+    ("SW-PROC-001", "concurrent", "int", "10"),
+    ("SW-PROC-007", "requeue-dependency", "duration", "5s"),
+    ("SW-PROC-005", "http-retry", "int", "9"),
+    ("SW-PROC-015", "kube-api-qps", "float32", "50"),
+    ("SW-PROC-015", "kube-api-burst", "int", "300"),
+    ("SW-PROC-017", "log-encoding", "string", "json"),
+    ("SW-PROC-017", "log-level", "string", "info"),
+    ("SW-PROC-018", "enable-leader-election", "bool", "false"),
+    (
+        "SW-PROC-018",
+        "leader-election-release-on-cancel",
+        "bool",
+        "true",
+    ),
+    (
+        "SW-PROC-018",
+        "leader-election-lease-duration",
+        "duration",
+        "35s",
+    ),
+    (
+        "SW-PROC-018",
+        "leader-election-renew-deadline",
+        "duration",
+        "30s",
+    ),
+    (
+        "SW-PROC-018",
+        "leader-election-retry-period",
+        "duration",
+        "5s",
+    ),
+    ("SW-PROC-024", "min-retry-delay", "duration", "750ms"),
+    ("SW-PROC-024", "max-retry-delay", "duration", "15m"),
+    ("SW-PROC-025", "feature-gates", "mapStringBool", ""),
+    ("SW-PROC-021", "watch-all-namespaces", "bool", "true"),
+    ("SW-PROC-022", "watch-label-selector", "string", ""),
+    (
+        "SW-PROC-023",
+        "watch-configs-label-selector",
+        "string",
+        "reconcile.fluxcd.io/watch=Enabled",
+    ),
+    ("SW-PROC-009", "no-cross-namespace-refs", "bool", "false"),
+    ("SW-PROC-008", "interval-jitter-percentage", "uint8", "5"),
+    ("SW-PROC-027", "default-service-account", "string", ""),
+    ("SW-PROC-044", "override-manager", "stringArray", ""),
+    ("SW-PROC-010", "storage-path", "string", "/data"),
+    ("SW-PROC-011", "storage-addr", "string", ":9090"),
+    ("SW-PROC-012", "storage-adv-addr", "string", ""),
+    ("SW-PROC-013", "artifact-retention-ttl", "duration", "1m"),
+    ("SW-PROC-013", "artifact-retention-records", "int", "2"),
+    ("SW-PROC-014", "artifact-digest-algo", "string", "sha256"),
+    ("SW-PROC-006", "reconciliation-timeout", "duration", "10m"),
+];
+
+/// The gates of source-watcher.
+const GATES_OF_SOURCE_WATCHER: &[(&str, &str, &str)] =
+    &[("SW-PROC-025", "DirectSourceFetch", "false")];
+
+/// The rows of a controller: the row, the flag, its type, and its default if the controller has it.
+fn flags_of(
+    name: &str,
+) -> Vec<(
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+)> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let mut own = OF_SOURCE_WATCHER.to_vec();
+    let all = FLAGS
+        .iter()
+        .map(|(row, flag, kind, source, kustomize, notification)| {
+            let default = match column {
+                Some(column) => *[source, kustomize, notification][column],
+                None => match own.iter().position(|(_, known, ..)| known == flag) {
+                    Some(at) => {
+                        let (row, flag, kind, default) = own.remove(at);
+                        return (row, flag, kind, Some(default));
+                    }
+                    None => "-",
+                },
+            };
+            (*row, *flag, *kind, Some(default).filter(|it| *it != "-"))
+        });
+    let mut all: Vec<_> = all.collect();
+    if column.is_none() {
+        all.extend(
+            own.into_iter()
+                .map(|(row, flag, kind, default)| (row, flag, kind, Some(default))),
+        );
+    }
+    all
+}
+
+/// As [`flags_of`] for gates: the row, the gate, and its default if the controller has it.
+fn gates_of(name: &str) -> Vec<(&'static str, &'static str, Option<&'static str>)> {
+    let column = CONTROLLERS.iter().position(|known| *known == name);
+    let all = GATES
+        .iter()
+        .map(|(row, gate, source, kustomize, notification)| {
+            let own = GATES_OF_SOURCE_WATCHER
+                .iter()
+                .find(|(_, known, _)| known == gate);
+            match (column, own) {
+                (Some(column), _) => {
+                    let default = *[source, kustomize, notification][column];
+                    (*row, *gate, Some(default).filter(|it| *it != "-"))
+                }
+                (None, Some((row, gate, default))) => (*row, *gate, Some(*default)),
+                (None, None) => (*row, *gate, None),
+            }
+        });
+    all.collect()
+}
+
 /// The controllers that accept a gate which they no longer have (RT-FGM-001, RT-FGT-005).
 const RETIRED: &[(&str, &str)] = &[
     ("source-controller", "ObjectLevelWorkloadIdentity"),
     ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
     ("notification-controller", "ObjectLevelWorkloadIdentity"),
+    ("source-watcher", "ObjectLevelWorkloadIdentity"),
 ];
 
 /// Runs the controller without a reachable cluster.
@@ -382,15 +514,14 @@ fn flags(help: &str) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn flags_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in ALL {
         let output = run(name, &["--help"])?;
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{name} --help: {}", output.status);
         let mut have = flags(&help);
-        for (row, flag, kind, source, kustomize, notification) in FLAGS {
-            let default = [source, kustomize, notification][column];
-            let found = have.remove(*flag);
-            let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
+        for (row, flag, kind, default) in flags_of(name) {
+            let found = have.remove(flag);
+            let want = default.map(|default| (kind.to_owned(), default.to_owned()));
             ensure!(
                 found == want,
                 "{row} {name} --{flag}: {found:?}, not {want:?}\n{help}"
@@ -408,9 +539,9 @@ fn flags_match_the_ledger() -> Result {
 #[test]
 fn flags_of_other_controllers_are_usage_errors() -> Result {
     // RT-FLG-009, RT-DIF-001
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, flag, _, source, kustomize, notification) in FLAGS {
-            if *[source, kustomize, notification][column] != "-" {
+    for name in ALL {
+        for (row, flag, _, default) in flags_of(name) {
+            if default.is_some() {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
@@ -437,9 +568,9 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 
 #[test]
 fn gates_match_the_ledger() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
-        for (row, gate, source, kustomize, notification) in GATES {
-            let known = *[source, kustomize, notification][column] != "-";
+    for name in ALL {
+        for (row, gate, default) in gates_of(name) {
+            let known = default.is_some();
             if RETIRED.contains(&(name, gate)) {
                 continue;
             }
@@ -453,7 +584,7 @@ fn gates_match_the_ledger() -> Result {
                 // RT-FGT-001, RT-FGT-002: rejected whatever its value, or logged as a key of its own
                 let loaded = lines.iter().any(|line| {
                     line["msg"] == "loading feature gate"
-                        && line[*gate] == value
+                        && line[gate] == value
                         && line["logger"] == "setup"
                 });
                 ensure!(
@@ -498,8 +629,12 @@ fn retired_gates_are_accepted_and_logged_once() -> Result {
 
 #[test]
 fn log_flags_take_effect() -> Result {
-    let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
-    for name in CONTROLLERS {
+    for name in ALL {
+        let gate = if name == "source-watcher" {
+            "--feature-gates=DirectSourceFetch=true"
+        } else {
+            "--feature-gates=CacheSecretsAndConfigMaps=true"
+        };
         let logged = |flags: &[&str]| -> Result<Vec<String>> {
             let output = run(name, &[&[gate], flags].concat())?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -607,21 +742,15 @@ fn code_of(name: &str) -> Result<String> {
 
 #[test]
 fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
-    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+    for name in ALL {
         let code = code_of(name)?;
-        let known = |defaults: [&'static str; 3]| Some(defaults[column]).filter(|it| *it != "-");
-        let flags: Vec<_> = FLAGS
-            .iter()
-            .filter_map(|(_, flag, kind, source, kustomize, notification)| {
-                known([source, kustomize, notification])
-                    .map(|default| (*flag, value(flag, kind, default)))
-            })
+        let flags: Vec<_> = flags_of(name)
+            .into_iter()
+            .filter_map(|(_, flag, kind, default)| Some((flag, value(flag, kind, default?))))
             .collect();
-        let gates: Vec<_> = GATES
-            .iter()
-            .filter_map(|(_, gate, source, kustomize, notification)| {
-                known([source, kustomize, notification]).map(|default| (*gate, default))
-            })
+        let gates: Vec<_> = gates_of(name)
+            .into_iter()
+            .filter_map(|(_, gate, default)| Some((gate, default?)))
             .collect();
         let mut args: Vec<String> = flags
             .iter()

@@ -13,10 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "source-watcher",
 ];
 
 fn idle(name: &str, replicas: u32) -> String {

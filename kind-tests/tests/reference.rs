@@ -10,11 +10,15 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "source-watcher",
 ];
+
+/// Which store artifacts.
+const STORES: &[&str] = &["source-controller", "source-watcher"];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
@@ -70,24 +74,20 @@ const VARIABLES: &[Variable] = &[
         &["source-controller"],
         "The default of `--events-addr`.",
     ),
-    variable(
-        "STORAGE_PATH",
-        &["source-controller"],
-        "The default of `--storage-path`.",
-    ),
+    variable("STORAGE_PATH", STORES, "The default of `--storage-path`."),
     variable(
         "STORAGE_ADDRESS",
-        &["source-controller"],
+        STORES,
         "The default of `--storage-addr`.",
     ),
     variable(
         "STORAGE_ADV_ADDR",
-        &["source-controller"],
+        STORES,
         "The default of `--storage-adv-addr`.",
     ),
     variable(
         "HOSTNAME",
-        &["source-controller"],
+        STORES,
         "The host in the URLs of artifacts where `--storage-adv-addr` is empty and `--storage-addr` names none.",
     ),
     variable(
@@ -97,8 +97,8 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "SOURCE_CONTROLLER_LOCALHOST",
-        &["kustomize-controller"],
-        "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",
+        &["kustomize-controller", "source-watcher"],
+        "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster; in source-watcher those of all sources.",
     ),
     variable(
         "SOURCE_WATCHER_LOCALHOST",

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 /// The release of Flux that the controllers stand in for, as a label of all objects.
 const VERSION: &str = "v2.10.1";
 /// The controllers whose manifests are here.
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 4] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
+    "source-watcher",
 ];
 /// The controllers that are not implemented yet, with their objects.
-const ABSENT: [&str; 4] = [
+const ABSENT: [&str; 3] = [
     "helm-controller",
     "image-reflector-controller",
     "image-automation-controller",
-    "source-watcher",
 ];
 
 /// The objects that upstream does not have: source-controller's own role (docs/security.md).
@@ -68,6 +68,15 @@ fn as_installed(mut object: Value) -> Value {
                 name.push_str(SUFFIX);
             }
         }
+    }
+    if object["metadata"]["name"] == "crd-controller-flux-system"
+        && let Some(Value::Array(rules)) = object.pointer_mut("/rules")
+    {
+        // Since 2.10, for source-watcher; the bundle is of the release before (DI-RBAC-003).
+        rules.extend([
+            json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "patch", "delete"]}),
+            json!({"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]}),
+        ]);
     }
     if object["metadata"]["name"] == "crd-controller-flux-system"
         && let Some(Value::Array(subjects)) = object.pointer_mut("/subjects")
