@@ -24,6 +24,7 @@ async fn bench() -> Result {
         "notification-controller",
         "image-automation-controller",
         "image-reflector-controller",
+        "source-watcher",
     ] {
         let built = name.to_owned();
         let program = tokio::task::spawn_blocking(move || controller::program(&built)).await??;

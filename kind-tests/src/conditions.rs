@@ -208,6 +208,18 @@ const OF_IMAGE_POLICIES: [&str; 8] = [
     "Succeeded",
 ];
 
+/// The reasons of ArtifactGenerators.
+const OF_ARTIFACT_GENERATORS: [&str; 8] = [
+    "AccessDenied",
+    "BuildFailed",
+    "OwnershipConflict",
+    "ReconciliationDisabled",
+    "ReconciliationFailed",
+    "SourceFetchFailed",
+    "Succeeded",
+    "ValidationFailed",
+];
+
 /// The types and reasons that the conditions of a kind may have.
 struct Rules {
     /// Their types.
@@ -333,6 +345,20 @@ fn rules(kind: &str) -> Option<Rules> {
                     || OF_IMAGE_POLICIES.contains(&reason)
             },
         }),
+        // SW-GEN-034, SW-GEN-035, SW-GEN-040, SW-GEN-050 to SW-GEN-061, SW-GEN-082, SW-GEN-083
+        "ArtifactGenerator" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| {
+                reason == "Progressing"
+                    || FRAME.contains(&reason)
+                    || OF_ARTIFACT_GENERATORS.contains(&reason)
+            },
+        }),
+        // SW-ART-055
+        "ExternalArtifact" => Some(Rules {
+            types: &["Ready"],
+            is_reason: |reason| reason == "Succeeded",
+        }),
         _ => None,
     }
 }
@@ -361,7 +387,8 @@ mod tests {
     use crate::cache;
 
     /// The reasons that only events have.
-    const OF_EVENTS: [&str; 17] = [
+    const OF_EVENTS: [&str; 19] = [
+        "Adopted",
         "ArtifactUpToDate",
         "ArtifactVerificationFailed",
         "CacheOperationFailed",
@@ -377,6 +404,7 @@ mod tests {
         "InventoryBuildFailed",
         "NamespaceCheckSkipped",
         "NewArtifact",
+        "Ready",
         "ResolvedDependencies",
         "SymlinkUpdateFailed",
     ];
@@ -405,6 +433,10 @@ mod tests {
         (
             "image-reflector-controller/src/image_policy",
             &OF_IMAGE_POLICIES,
+        ),
+        (
+            "source-watcher/src/artifact_generator",
+            &OF_ARTIFACT_GENERATORS,
         ),
     ];
 

@@ -52,6 +52,11 @@ pub const IMAGE_UPDATE_AUTOMATION: Kind =
     Kind("image.toolkit.fluxcd.io/v1", "ImageUpdateAutomation");
 /// ImageRepository.
 pub const IMAGE_REPOSITORY: Kind = Kind("image.toolkit.fluxcd.io/v1", "ImageRepository");
+/// ArtifactGenerator.
+pub const ARTIFACT_GENERATOR: Kind =
+    Kind("source.extensions.fluxcd.io/v1beta1", "ArtifactGenerator");
+/// ExternalArtifact.
+pub const EXTERNAL_ARTIFACT: Kind = Kind("source.toolkit.fluxcd.io/v1", "ExternalArtifact");
 /// ConfigMap.
 pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
 /// Secret.

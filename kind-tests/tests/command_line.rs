@@ -6,13 +6,14 @@ use std::process::{Command, Output};
 
 use kind_tests::{Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 6] = [
+const CONTROLLERS: [&str; 7] = [
     "source-controller",
     "kustomize-controller",
     "notification-controller",
     "helm-controller",
     "image-reflector-controller",
     "image-automation-controller",
+    "source-watcher",
 ];
 
 /// The ledger's table: the row, the flag, its type, and its default in source-, kustomize- and notification-controller; a dash if the
@@ -299,6 +300,68 @@ type Gate = (&'static str, &'static str, &'static str);
 /// The flags of the controllers that are not in the columns of the table above. A flag that is not here they do not have.
 const FURTHER_FLAGS: &[(&str, &[Flag])] = &[
     (
+        "source-watcher",
+        &[
+            ("SW-PROC-002", "metrics-addr", "string", ":8080"),
+            ("SW-PROC-003", "health-addr", "string", ":9440"),
+            ("SW-PROC-004", "events-addr", "string", ""),
+            ("SW-PROC-001", "concurrent", "int", "10"),
+            ("SW-PROC-007", "requeue-dependency", "duration", "5s"),
+            ("SW-PROC-005", "http-retry", "int", "9"),
+            ("SW-PROC-015", "kube-api-qps", "float32", "50"),
+            ("SW-PROC-015", "kube-api-burst", "int", "300"),
+            ("SW-PROC-017", "log-encoding", "string", "json"),
+            ("SW-PROC-017", "log-level", "string", "info"),
+            ("SW-PROC-018", "enable-leader-election", "bool", "false"),
+            (
+                "SW-PROC-018",
+                "leader-election-release-on-cancel",
+                "bool",
+                "true",
+            ),
+            (
+                "SW-PROC-018",
+                "leader-election-lease-duration",
+                "duration",
+                "35s",
+            ),
+            (
+                "SW-PROC-018",
+                "leader-election-renew-deadline",
+                "duration",
+                "30s",
+            ),
+            (
+                "SW-PROC-018",
+                "leader-election-retry-period",
+                "duration",
+                "5s",
+            ),
+            ("SW-PROC-024", "min-retry-delay", "duration", "750ms"),
+            ("SW-PROC-024", "max-retry-delay", "duration", "15m"),
+            ("SW-PROC-025", "feature-gates", "mapStringBool", ""),
+            ("SW-PROC-021", "watch-all-namespaces", "bool", "true"),
+            ("SW-PROC-022", "watch-label-selector", "string", ""),
+            (
+                "SW-PROC-023",
+                "watch-configs-label-selector",
+                "string",
+                "reconcile.fluxcd.io/watch=Enabled",
+            ),
+            ("SW-PROC-009", "no-cross-namespace-refs", "bool", "false"),
+            ("SW-PROC-008", "interval-jitter-percentage", "uint8", "5"),
+            ("SW-PROC-027", "default-service-account", "string", ""),
+            ("SW-PROC-044", "override-manager", "stringArray", ""),
+            ("SW-PROC-010", "storage-path", "string", "/data"),
+            ("SW-PROC-011", "storage-addr", "string", ":9090"),
+            ("SW-PROC-012", "storage-adv-addr", "string", ""),
+            ("SW-PROC-013", "artifact-retention-ttl", "duration", "1m"),
+            ("SW-PROC-013", "artifact-retention-records", "int", "2"),
+            ("SW-PROC-014", "artifact-digest-algo", "string", "sha256"),
+            ("SW-PROC-006", "reconciliation-timeout", "duration", "10m"),
+        ],
+    ),
+    (
         "helm-controller",
         &[
             ("RT-FLM-001", "metrics-addr", "string", ":8080"),
@@ -498,6 +561,10 @@ const FURTHER_FLAGS: &[(&str, &[Flag])] = &[
 /// The gates of these controllers.
 const FURTHER_GATES: &[(&str, &[Gate])] = &[
     (
+        "source-watcher",
+        &[("SW-PROC-025", "DirectSourceFetch", "false")],
+    ),
+    (
         "helm-controller",
         &[
             ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false"),
@@ -643,6 +710,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("image-reflector-controller", "ObjectLevelWorkloadIdentity"),
     // IA-PROC-024
     ("image-automation-controller", "ObjectLevelWorkloadIdentity"),
+    ("source-watcher", "ObjectLevelWorkloadIdentity"),
 ];
 
 /// Runs the controller without a reachable cluster.
@@ -807,8 +875,12 @@ fn retired_gates_are_accepted_and_logged_once() -> Result {
 
 #[test]
 fn log_flags_take_effect() -> Result {
-    let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
     for name in CONTROLLERS {
+        let gate = if name == "source-watcher" {
+            "--feature-gates=DirectSourceFetch=true"
+        } else {
+            "--feature-gates=CacheSecretsAndConfigMaps=true"
+        };
         let logged = |flags: &[&str]| -> Result<Vec<String>> {
             let output = run(name, &[&[gate], flags].concat())?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();

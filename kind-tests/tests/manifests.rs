@@ -50,6 +50,12 @@ fn deployments_match_the_controllers() -> Result {
             600,
             &[("http-prom", 8080), ("healthz", 9440)],
         ),
+        // SW-PROC-029, DI-DEP-002
+        (
+            "source-watcher",
+            10,
+            &[("http", 9090), ("http-prom", 8080), ("healthz", 9440)],
+        ),
         // NC-PROC-060
         (
             "notification-controller",
@@ -154,6 +160,30 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
             "imagerepositories",
             &["get", "list", "patch"],
         ),
+        (
+            "SW-PROC-038",
+            "source.extensions.fluxcd.io",
+            "artifactgenerators/status",
+            &["patch"],
+        ),
+        (
+            "SW-PROC-038",
+            "source.toolkit.fluxcd.io",
+            "externalartifacts",
+            &["get", "list", "watch", "patch", "delete"],
+        ),
+        (
+            "SW-PROC-038",
+            "",
+            "namespaces",
+            &["get", "create", "patch", "delete"],
+        ),
+        (
+            "SW-PROC-044",
+            "authorization.k8s.io",
+            "subjectaccessreviews",
+            &["create"],
+        ),
         ("RT-ACL-004", "", "namespaces", &["get"]),
         ("RT-WAT-010", "", "secrets", &["get", "list", "watch"]),
         ("RT-WAT-010", "", "configmaps", &["get", "list", "watch"]),
@@ -252,6 +282,62 @@ fn definitions_are_safe_from_substitution() -> Result {
             "{file}: {annotations}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn source_watcher_serves_artifacts_behind_its_service() -> Result {
+    // SW-PROC-031
+    let service = first("source-watcher/service.yaml", "Service")?;
+    let spec = &service["spec"];
+    assert_eq!(spec["type"], "ClusterIP");
+    assert_eq!(spec["selector"], json!({"app": "source-watcher"}));
+    assert_eq!(
+        [&spec["ports"][0]["port"], &spec["ports"][0]["targetPort"]],
+        [&json!(80), &json!("http")]
+    );
+    let deployment = first("source-watcher/deployment.yaml", "Deployment")?;
+    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    // SW-PROC-030
+    assert_eq!(
+        container["readinessProbe"]["httpGet"],
+        json!({"path": "/", "port": "http"})
+    );
+    assert_eq!(
+        container["livenessProbe"]["httpGet"],
+        json!({"path": "/healthz", "port": "healthz"})
+    );
+    // SW-PROC-032, FR-N-116
+    let arguments = json!([
+        "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",
+        "--watch-all-namespaces",
+        "--log-level=info",
+        "--log-encoding=json",
+        "--enable-leader-election",
+        "--storage-path=/data",
+        "--storage-adv-addr=source-watcher.$(RUNTIME_NAMESPACE).svc.cluster.local.",
+    ]);
+    assert_eq!(container["args"], arguments);
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    // SW-PROC-033
+    let security = &container["securityContext"];
+    assert_eq!(
+        [
+            &security["readOnlyRootFilesystem"],
+            &security["runAsNonRoot"]
+        ],
+        [&json!(true), &json!(true)]
+    );
+    assert_eq!(pod["securityContext"]["fsGroup"], 1337);
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    let mounts: Vec<_> = mounts.map(|mount| mount["mountPath"].as_str()).collect();
+    assert_eq!(mounts, [Some("/data"), Some("/tmp")]);
+    assert_eq!(
+        container["resources"],
+        json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1000m", "memory": "1Gi"}})
+    );
     Ok(())
 }
 

@@ -13,13 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 const POD: Kind = Kind("v1", "Pod");
 
-const CONTROLLERS: [&str; 6] = [
+const CONTROLLERS: [&str; 7] = [
     "source-controller",
     "kustomize-controller",
     "helm-controller",
     "notification-controller",
     "image-automation-controller",
     "image-reflector-controller",
+    "source-watcher",
 ];
 
 fn idle(name: &str, replicas: u32) -> String {

@@ -10,14 +10,18 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 6] = [
+const CONTROLLERS: [&str; 7] = [
     "source-controller",
     "kustomize-controller",
     "helm-controller",
     "notification-controller",
     "image-automation-controller",
     "image-reflector-controller",
+    "source-watcher",
 ];
+
+/// Which store artifacts.
+const STORES: &[&str] = &["source-controller", "source-watcher"];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
@@ -90,24 +94,20 @@ const VARIABLES: &[Variable] = &[
         &["source-controller"],
         "The default of `--events-addr`.",
     ),
-    variable(
-        "STORAGE_PATH",
-        &["source-controller"],
-        "The default of `--storage-path`.",
-    ),
+    variable("STORAGE_PATH", STORES, "The default of `--storage-path`."),
     variable(
         "STORAGE_ADDRESS",
-        &["source-controller"],
+        STORES,
         "The default of `--storage-addr`.",
     ),
     variable(
         "STORAGE_ADV_ADDR",
-        &["source-controller"],
+        STORES,
         "The default of `--storage-adv-addr`.",
     ),
     variable(
         "HOSTNAME",
-        &["source-controller"],
+        STORES,
         "The host in the URLs of artifacts where `--storage-adv-addr` is empty and `--storage-addr` names none.",
     ),
     variable(
@@ -117,8 +117,8 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "SOURCE_CONTROLLER_LOCALHOST",
-        &["kustomize-controller", "helm-controller"],
-        "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",
+        &["kustomize-controller", "helm-controller", "source-watcher"],
+        "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster; in source-watcher those of all sources.",
     ),
     variable(
         "SOURCE_WATCHER_LOCALHOST",

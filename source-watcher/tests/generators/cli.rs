@@ -36,7 +36,7 @@ async fn the_flux_cli_lists_exports_and_shows_trees() -> Result {
         .lines()
         .find(|line| line.starts_with("gen"))
         .unwrap_or_default();
-    let cells: Vec<&str> = row.split('\t').map(str::trim).collect();
+    let cells: Vec<&str> = row.trim_end().split('\t').map(str::trim).collect();
     assert_eq!(
         cells,
         [

@@ -5,7 +5,7 @@ use flate2::write::GzEncoder;
 use kind_tests::{BUCKET, GIT_REPOSITORY, HELM_CHART, OCI_REPOSITORY, Result, condition, ensure};
 use serde_json::{Value, json};
 
-use crate::world::{EXTERNAL_ARTIFACT, GENERATOR, World, files};
+use crate::world::{EXTERNAL_ARTIFACT, World, files};
 
 /// An archive of files.
 fn tarball(files: &[(&str, &str)]) -> Result<Vec<u8>> {

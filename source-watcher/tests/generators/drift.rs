@@ -1,9 +1,12 @@
 //! What a generator has made, and what became of it: nothing is built without need, and what is damaged is repaired.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use std::fs;
 
 use kind_tests::requests::Counter;
 use kind_tests::{Result, ensure};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::world::{EXTERNAL_ARTIFACT, World};
@@ -153,22 +156,26 @@ async fn damage_is_repaired() -> Result {
     assert_eq!(world.files("one").await?["a.yaml"], "1");
 
     // SW-GEN-067, SW-GEN-072, SW-GEN-074
-    let edits = [
-        json!({"status": {"artifact": {"digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}}}),
-        json!({"status": {"artifact": {"url": "http://elsewhere/x"}}}),
-        json!({"status": {"artifact": null}}),
+    let edits: [fn(&mut Value); 3] = [
+        |status| status["artifact"]["digest"] = json!(format!("sha256:{}", "0".repeat(64))),
+        |status| status["artifact"]["url"] = json!("http://elsewhere/x"),
+        |status| {
+            status
+                .as_object_mut()
+                .map(|status| status.remove("artifact"));
+        },
     ];
     for edit in edits {
-        let expected = world.artifact("one").await?["status"]["artifact"]["url"].clone();
-        world
-            .namespace
-            .set_status(EXTERNAL_ARTIFACT, "one", edit["status"].clone())
-            .await?;
-        // without the fields of another manager, which would be a conflict (SW-ART-057)
-        let clear = json!({"metadata": {"managedFields": [{}]}});
-        world
-            .namespace
-            .merge(EXTERNAL_ARTIFACT, "one", clear)
+        let mut status = world.artifact("one").await?["status"].clone();
+        let expected = status["artifact"]["url"].clone();
+        edit(&mut status);
+        // as the manager of the fields: another one would be in conflict (SW-ART-057)
+        let patch = json!({
+            "apiVersion": EXTERNAL_ARTIFACT.0, "kind": EXTERNAL_ARTIFACT.1, "status": status});
+        let objects = world.namespace.api(EXTERNAL_ARTIFACT).await?;
+        let manager = PatchParams::apply("source-watcher");
+        objects
+            .patch_status("one", &manager, &Patch::Apply(&patch))
             .await?;
         world.reconcile("gen").await?;
         let repaired = |object: &Value| {
@@ -255,7 +262,7 @@ async fn an_empty_storage_is_filled_with_the_same_artifacts() -> Result {
     Ok(())
 }
 
-// SW-ART-040, SW-ART-041
+// SW-ART-040, SW-ART-041, SW-ART-044
 #[tokio::test]
 async fn old_files_are_collected() -> Result {
     let settings = kind_tests::controller::Settings::default().flag("--artifact-retention-ttl=1h");
@@ -289,5 +296,8 @@ async fn old_files_are_collected() -> Result {
     // SW-ART-042
     assert_eq!((archives, files.len()), (2, 4), "{files:?}");
     assert_eq!(stored("two")?.len(), 2);
+    fs::write(world.folder("one").join("1.tar.gz"), "")?;
+    world.reconcile("gen").await?;
+    assert_eq!(stored("one")?.len(), 5);
     Ok(())
 }

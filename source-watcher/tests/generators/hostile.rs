@@ -49,7 +49,7 @@ async fn specs_that_contradict_themselves_stall() -> Result {
         .condition("name", "Stalled", "True", "ValidationFailed")
         .await?;
     assert_eq!(message, "duplicate artifact name 'x' found");
-    // SW-GEN-118, SW-GEN-201
+    // SW-GEN-118, SW-GEN-122, SW-GEN-201
     for (pattern, expected) in [
         ("@repo/{a}/{a}", "duplicate capture variable \"a\""),
         (
@@ -216,7 +216,7 @@ async fn the_api_server_refuses_malformed_specs() -> Result {
         ),
         // SW-GEN-015
         (artifact("{from: 'repo/x', to: '@artifact/'}"), Some("spec.artifacts[0].copy[0].from")),
-        // SW-GEN-012, SW-GEN-206
+        // SW-GEN-011, SW-GEN-012, SW-GEN-206
         (
             "artifacts: [{name: A, copy: [{from: '@repo/x', to: '@artifact/'}]}]".to_owned(),
             Some("artifact names must be valid Kubernetes object names when pathPattern is not set"),

@@ -10,4 +10,5 @@ mod monorepo;
 mod namespaces;
 mod ownership;
 mod process;
+mod shape;
 mod world;

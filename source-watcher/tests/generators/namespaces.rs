@@ -54,7 +54,7 @@ fn spec(world: &World, prune: bool) -> String {
          commonMetadata: {{labels: {{common: x}}}},
          managedNamespaces: {{prune: {prune}, allowedNames: [\"ns.startsWith('{prefix}-')\"], metadata: {{
             fromSource: {{path: '@repo/teams/{{team}}/namespace.yaml', allowedLabels: {{tier: \"value in ['gold', 'silver']\"}}}},
-            from: [{{strategy: Merge, namespace: '*', labels: {{tier: none, more: y}}}}]}}}},
+            from: [{{strategy: Merge, namespace: '*', labels: {{tier: none, more: m}}}}]}}}},
          artifacts: [{{name: app, namespace: '{prefix}-{{team}}', copy: [{{from: '@repo/teams/{{team}}/**', to: '@artifact/', optional: true}}]}}]"
     )
 }
@@ -86,7 +86,7 @@ async fn namespaces_follow_the_directories_of_a_source() -> Result {
         .await?
         .unwrap_or_default();
     assert_eq!(label(&made, "tier"), "gold");
-    assert_eq!([label(&made, "more"), label(&made, "common")], ["y", "x"]);
+    assert_eq!([label(&made, "more"), label(&made, "common")], ["m", "x"]);
     assert_eq!(label(&made, "ignored"), Value::Null);
     // SW-ART-052
     assert_eq!(

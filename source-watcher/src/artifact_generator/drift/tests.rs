@@ -145,11 +145,14 @@ fn stored_files_are_compared_with_the_inventory() {
     assert_eq!(look(&mut known), None);
     let key = Key::new("ns", "a");
     assert_eq!(known[&key].fingerprint, None);
-    // SW-GEN-071: the same file is not read again; it could not be
-    let permissions = std::fs::metadata(&file).unwrap().permissions();
-    assert_eq!(look(&mut known), None);
-    std::fs::set_permissions(&file, permissions).unwrap();
+    // SW-GEN-071: what looks the same is not read again
+    let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
     std::fs::write(&file, "contend").unwrap();
+    let opened = std::fs::File::options().write(true).open(&file).unwrap();
+    opened.set_modified(modified).unwrap();
+    assert_eq!(look(&mut known), None);
+    let later = modified + std::time::Duration::from_secs(1);
+    opened.set_modified(later).unwrap();
     assert_eq!(look(&mut known), Some(Drift::ArtifactCorrupted));
     assert!(known.is_empty());
 

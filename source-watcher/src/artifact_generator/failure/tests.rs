@@ -2,7 +2,6 @@ use flux_references::ObjectRef;
 use flux_runtime::outcome::Next;
 
 use super::*;
-use crate::artifact_generator::copy::OperationError;
 use crate::artifact_generator::inputs::{FileError, InputsError};
 use crate::artifact_generator::namespaces::RulesError;
 
@@ -202,5 +201,4 @@ fn what_needs_more_memory_than_there_is_waits_for_the_interval() {
     let fetch = Arc::new(FetchError::Memory(exhausted)).into();
     let failure = StepError::Fetch(fetch).failure(&policy());
     assert_eq!(failure.next, Next::Waiting(INTERVAL));
-    let _ = OperationError::Missing(String::new()); // every error of a copy is in its own tests
 }
