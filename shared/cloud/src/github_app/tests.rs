@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, LazyLock, Mutex};
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method as AxumMethod, StatusCode as AxumStatus, Uri};
-use axum::{Json, Router};
 use git_servers::SshKey;
 use rstest::rstest;
 use rustls::crypto::ring::default_provider;
@@ -45,15 +45,18 @@ async fn api() -> (String, Asked) {
             .unwrap()
             .push((format!("{method} {uri}"), bearer));
         match uri.path() {
-            "/api/v3/users/octocat/installation" => (AxumStatus::OK, Json(json!({"id": 7}))),
+            "/api/v3/users/octocat/installation" => (AxumStatus::OK, json!({"id": 7}).to_string()),
             "/api/v3/app/installations/7/access_tokens" => (
                 AxumStatus::CREATED,
-                Json(json!({"token": "ghs_secret", "expires_at": "2030-01-01T00:00:00Z"})),
+                json!({"token": "ghs_secret", "expires_at": "2030-01-01T00:00:00Z"}).to_string(),
             ),
             "/api/v3/app/installations/8/access_tokens" => {
-                (AxumStatus::CREATED, Json(json!({"token": 1})))
+                (AxumStatus::CREATED, json!({"token": 1}).to_string())
             }
-            _ => (AxumStatus::NOT_FOUND, Json(json!({"message": "Not Found"}))),
+            _ => (
+                AxumStatus::NOT_FOUND,
+                json!({"message": "Not Found"}).to_string(),
+            ),
         }
     };
     let router = Router::new().fallback(answer).with_state(asked.clone());
