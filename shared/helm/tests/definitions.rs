@@ -7,7 +7,7 @@ fn chart() -> ParsedChart {
     let files = vec![
         file(
             "Chart.yaml",
-            "apiVersion: v2\nname: web\nversion: 1.0.0\ndependencies: [{name: db, version: 1.0.0, alias: store, condition: store.on}]\n",
+            "apiVersion: v2\nname: web\nversion: 1.0.0\ndependencies: [{name: db, version: 1.0.0, alias: store, condition: store.enabled}]\n",
         ),
         file("crds/a.yaml", "kind: A\n"),
         file("crds/deep/b.YML", "kind: B\n"),
@@ -29,8 +29,8 @@ fn definitions_are_those_of_the_enabled_charts() {
     let own = ["crds/a.yaml", "crds/deep/b.YML", "crds/c.json"];
     for (values, subchart) in [
         ("", true),
-        ("store: {on: true}", true),
-        ("store: {on: false}", false),
+        ("store: {enabled: true}", true),
+        ("store: {enabled: false}", false),
     ] {
         let values = load_values(values.as_bytes()).unwrap();
         let found = chart().definitions(&values).unwrap();
