@@ -18,8 +18,8 @@ use kind_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::servers::{APP, Servers};
-use crate::support::{message, tree_of};
+use crate::servers::Servers;
+use crate::support::tree_of;
 
 /// Between two looks at files, which cannot be watched here.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -39,6 +39,9 @@ fn noise(compressed: usize) -> String {
     }
     text
 }
+
+/// Events in Kubernetes.
+const EVENT: Kind = Kind("v1", "Event");
 
 /// The kinds with their objects.
 const OBJECTS: [(Kind, &str); 5] = [
@@ -138,19 +141,23 @@ async fn ask(namespace: &Namespace, interval: &str) -> Result {
     Ok(())
 }
 
-/// Waits until each object has failed with these words; what was served before is served whole.
+/// Waits until each object has told of a failure with these words; what was served before is served whole. A lock that cannot
+/// be taken has no condition of its own, as upstream.
 async fn refused(namespace: &Namespace, before: &[Value], words: &str) -> Result {
     for ((kind, name), artifact) in OBJECTS.iter().zip(before) {
-        let failed = |object: &Value| {
-            message(object, "StorageOperationFailed").contains(words) && is_ready(object, "False")
+        let goal = format!("tell that {name} cannot be stored");
+        let told = |event: &&Value| {
+            let text = event["message"].as_str().unwrap_or_default();
+            event["involvedObject"]["name"] == *name
+                && event["type"] == "Warning"
+                && text.contains(words)
         };
-        let object = namespace.wait(*kind, name, "cannot store", failed).await?;
+        namespace
+            .wait_all(EVENT, &goal, |events| events.iter().find(told).cloned())
+            .await?;
+        let object = namespace.get(*kind, name).await?.unwrap_or_default();
         ensure!(
-            !message(&object, "Reconciling").is_empty(),
-            "{name}: {object}"
-        );
-        ensure!(
-            object["status"]["artifact"] == *artifact,
+            object["status"]["artifact"] == *artifact && !is_ready(&object, "True"),
             "{name}: {object}"
         );
         // An index is no archive.
