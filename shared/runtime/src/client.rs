@@ -435,6 +435,8 @@ mod tests {
                 page.lines().any(|line| line == counted),
                 "{counted} in\n{page}"
             );
+            // KC-REMOTE-009
+            assert_eq!(factory.remote(&config).await.is_limited(), limited);
         }
         // RT-KUB-003: without a server the flags apply, and the process starts
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
