@@ -289,7 +289,7 @@ fn shown(text: &str) -> String {
     text.chars().take(256).collect()
 }
 
-/// Looks at the time once in a while: a million tags and a large expression take longer than anybody waits.
+/// Looks at the time once in a while: a million tags and a large expression take too long.
 pub(crate) struct Clock {
     deadline: Instant,
     steps: Cell<u32>,

@@ -51,7 +51,7 @@ pub(super) enum RepositoryError {
     /// References to other namespaces are switched off (IR-POL-040).
     #[error("cannot access 'ImageRepository/{0}', cross-namespace references have been blocked")]
     CrossNamespace(Key),
-    /// There is none.
+    /// It does not exist.
     #[error("referenced ImageRepository does not exist")]
     Missing(#[source] ReadError),
     /// It cannot be read (IR-POL-039).
