@@ -21,7 +21,7 @@ impl Tags {
         if !lines.is_empty() && !lines.ends_with('\n') {
             lines.push('\n');
         }
-        let count = lines.bytes().filter(|byte| *byte == b'\n').count();
+        let count = lines.matches('\n').count();
         Self { lines, count }
     }
 

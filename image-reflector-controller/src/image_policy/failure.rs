@@ -99,7 +99,8 @@ impl DigestError {
 
 /// A duration without the fraction of a second, as upstream shows it.
 fn rounded(duration: Duration) -> GoDuration {
-    GoDuration::from_seconds(duration.as_secs_f64().round() as i64)
+    let half = Duration::from_millis(500);
+    GoDuration::from(Duration::from_secs((duration + half).as_secs()))
 }
 
 impl From<StepError> for Failure {
