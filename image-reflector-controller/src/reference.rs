@@ -12,7 +12,7 @@ pub(crate) enum ReferenceError {
     /// It has a tag, or a digest.
     #[error("image '{image}' should not include a tag; remove ':{tag}'")]
     Tag { image: String, tag: String },
-    /// It is none by go-containerregistry's rules.
+    /// It is not a name by go-containerregistry's rules.
     #[error("could not parse reference: {0}")]
     Invalid(String),
 }

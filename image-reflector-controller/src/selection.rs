@@ -1,6 +1,7 @@
 //! Selects the latest tag: a filter, and an order.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
@@ -248,16 +249,17 @@ impl Best<'_> {
                 let number = parse_float(text.as_bytes());
                 let number = number.map_err(|_| SelectError::Number(shown(text)))?;
                 let is_worse = best.as_ref().is_some_and(|(value, best, _)| {
-                    let (mut larger, mut smaller) = (number > *value, number < *value);
-                    if number == *value
-                        && let Some(order) = whole(text).zip(whole(best))
-                    {
+                    let order = match number.partial_cmp(value) {
                         // Floats are too coarse for long numbers (IR-POL-085).
-                        (larger, smaller) = (order.0 > order.1, order.0 < order.1);
-                    }
+                        Some(Ordering::Equal) => match (whole(text), whole(best)) {
+                            (Some(one), Some(other)) => Some(one.cmp(&other)),
+                            _ => Some(Ordering::Equal),
+                        },
+                        order => order,
+                    };
                     match direction {
-                        Direction::Ascending => smaller,
-                        Direction::Descending => larger,
+                        Direction::Ascending => order == Some(Ordering::Less),
+                        Direction::Descending => order == Some(Ordering::Greater),
                     }
                 });
                 if !is_worse {
@@ -289,7 +291,7 @@ fn shown(text: &str) -> String {
     text.chars().take(256).collect()
 }
 
-/// Looks at the time once in a while: a million tags and a large expression take longer than anybody waits.
+/// Looks at the time once in a while: a million tags and a large expression take too long.
 pub(crate) struct Clock {
     deadline: Instant,
     steps: Cell<u32>,

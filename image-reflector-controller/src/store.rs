@@ -136,7 +136,7 @@ impl Store {
         self.form.revision(tags)
     }
 
-    /// The tags of a repository, whose memory is claimed; `None` if there are none (IR-DB-003).
+    /// The tags of a repository, whose memory is claimed; `None` without any (IR-DB-003).
     ///
     /// # Errors
     /// They cannot be read, or are damaged.
@@ -162,7 +162,7 @@ impl Store {
             let _replacing = self.replacing();
             file::write(&folder, tags.lines().as_bytes(), compressed)?;
         }
-        let _ = self.written.send(key.clone()); // nobody may be waiting
+        let _ = self.written.send(key.clone()); // fails without a reader
         Ok(self.form.revision(tags))
     }
 

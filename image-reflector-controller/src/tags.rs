@@ -21,12 +21,12 @@ impl Tags {
         if !lines.is_empty() && !lines.ends_with('\n') {
             lines.push('\n');
         }
-        let count = lines.bytes().filter(|byte| *byte == b'\n').count();
+        let count = lines.matches('\n').count();
         Self { lines, count }
     }
 
     /// Adds a tag, whose memory is claimed. What a registry must not use as a tag is left out: it would break the lines, or
-    /// end up in a file of somebody's repository.
+    /// end up in the files of a Git repository.
     ///
     /// # Errors
     /// The memory is exhausted.
@@ -51,7 +51,7 @@ impl Tags {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -59,17 +59,14 @@ pub(super) fn message(status: &ImagePolicyStatus) -> String {
         latest.name, latest.tag
     );
     if let Some(digest) = &latest.digest {
-        text.push_str(&format!(" with digest {digest}"));
+        text = format!("{text} with digest {digest}");
     }
     if let Some(before) = &status.observed_previous_ref
         && *before != latest
     {
         let digest = before.digest.iter().map(|digest| format!("@{digest}"));
         let digest: String = digest.collect();
-        text.push_str(&format!(
-            " (previously {}:{}{digest})",
-            before.name, before.tag
-        ));
+        text = format!("{text} (previously {}:{}{digest})", before.name, before.tag);
     }
     text
 }

@@ -51,7 +51,7 @@ pub(super) enum RepositoryError {
     /// References to other namespaces are switched off (IR-POL-040).
     #[error("cannot access 'ImageRepository/{0}', cross-namespace references have been blocked")]
     CrossNamespace(Key),
-    /// There is none.
+    /// It does not exist.
     #[error("referenced ImageRepository does not exist")]
     Missing(#[source] ReadError),
     /// It cannot be read (IR-POL-039).
@@ -99,7 +99,8 @@ impl DigestError {
 
 /// A duration without the fraction of a second, as upstream shows it.
 fn rounded(duration: Duration) -> GoDuration {
-    GoDuration::from_seconds(duration.as_secs_f64().round() as i64)
+    let half = Duration::from_millis(500);
+    GoDuration::from(Duration::from_secs((duration + half).as_secs()))
 }
 
 impl From<StepError> for Failure {

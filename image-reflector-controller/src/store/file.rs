@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use flate2::read::GzDecoder;
@@ -71,7 +71,7 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-fn read_file(path: &PathBuf, claim: &Claim) -> Result<Option<String>, StoreError> {
+fn read_file(path: &Path, claim: &Claim) -> Result<Option<String>, StoreError> {
     let fault = |source| {
         StoreError::Read(ReadFault::File {
             path: path.display().to_string(),

@@ -83,7 +83,7 @@ fn wipe(root: &Path) -> Result<(), FormatError> {
         let entry = entry.map_err(failed("failed to read storage path"))?;
         let name = entry.file_name();
         if name != VERSION_FILE && name != WIPE_FILE {
-            let step = format!("failed to remove storage entry {name:?}");
+            let step = format!("failed to remove storage entry \"{}\"", name.display());
             remove_all(&entry.path()).map_err(failed(step))?;
         }
     }

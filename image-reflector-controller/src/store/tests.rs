@@ -75,7 +75,7 @@ fn tags_are_stored_as_upstream_does() {
     assert_eq!(files(&folder.path().join("imagerepository/apps")), [""; 0]);
 }
 
-// IR-PROC-006, IR-DB-020, IR-DB-023, IR-DB-024
+// IR-PROC-006, IR-DB-020, IR-DB-024
 #[test]
 fn large_sets_are_compressed_and_have_the_same_revision() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ fn large_sets_are_compressed_and_have_the_same_revision() {
     assert_eq!(files(&dir), ["tags.txt.gz 600"]);
     assert_eq!(read(&store).as_deref(), Some(large.lines()));
     let bytes = fs::read(dir.join("tags.txt.gz")).unwrap();
-    // no name, no time, best compression, no system
+    // IR-DB-023: no name, no time, best compression, no system
     assert_eq!(bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]);
     store.write(&key(), &large).unwrap();
     assert_eq!(fs::read(dir.join("tags.txt.gz")).unwrap(), bytes);

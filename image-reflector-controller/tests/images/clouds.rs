@@ -132,7 +132,7 @@ async fn without_an_account_the_controllers_identity_is_used() -> Result {
         ensure!(text.starts_with(expected), "{text}");
     }
 
-    // IR-PROC-029, IR-AUTH-024
+    // IR-PROC-029, IR-AUTH-024, RT-WID-003
     let locked = settings.flag("--default-service-account=missing");
     let second = World::start_with("img-lockdown", locked, Registry::start()).await?;
     second.apply_image("app", &image, "provider: gcp").await?;

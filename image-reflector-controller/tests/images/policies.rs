@@ -260,7 +260,7 @@ async fn other_namespaces_need_permission() -> Result {
     };
     let goal = "is still denied";
     other.wait(IMAGE_POLICY, "app", goal, denied).await?;
-    // IR-POL-042, IR-POL-044
+    // IR-POL-042, IR-POL-044, RT-ACL-002
     let spec =
         "accessFrom: {namespaceSelectors: [{matchLabels: {a: b}}, {matchLabels: {team: a}}]}";
     world.apply("app", spec).await?;

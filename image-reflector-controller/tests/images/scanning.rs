@@ -93,7 +93,7 @@ async fn a_new_tag_is_found_and_selected() -> Result {
         format!("Latest image tag for {image} resolved to 1.2.0 (previously {image}:1.1.0)");
     assert_eq!(message(&policy, "Ready"), moved);
 
-    // IR-REPO-101, IR-REPO-100, IR-PROC-047, RT-EVT-021
+    // IR-REPO-100, IR-PROC-047, RT-EVT-021
     let next = revision(&["latest", "1.2.0", "1.1.0", "1.0.0"]);
     let next = format!("successful scan: found 4 tags with checksum {next}");
     world
@@ -286,7 +286,7 @@ async fn progress_is_reported_for_new_work() -> Result {
     let states_of = states(&world, IMAGE_POLICY, applied).await?;
     assert_eq!(states_of, (vec![began], true));
 
-    // IR-REPO-040, IR-POL-030: other changes of the objects are none
+    // IR-REPO-040, IR-POL-030: other changes of the objects cause no reconcile
     let labels = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"team": "a"}}});
     for kind in [IMAGE_REPOSITORY, IMAGE_POLICY] {
         let before = reconciles(&world, kind).await?;

@@ -160,7 +160,7 @@ async fn damaged_tags_are_dropped_and_scanned_again() -> Result {
     Ok(())
 }
 
-// IR-DB-012, IR-DB-051, IR-DB-053, RT-DIF-005: the volume and the objects of upstream's previous release
+// IR-DB-012, IR-DB-051, RT-DIF-005: the volume and the objects of upstream's previous release
 #[tokio::test]
 async fn the_volume_of_a_badger_database_is_taken_over() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "img-badger").await?;
@@ -180,7 +180,7 @@ async fn the_volume_of_a_badger_database_is_taken_over() -> Result {
     world.push(&["1.0.0"]);
     ensure!(!folder.join("MANIFEST").exists(), "Badger's files are left");
     assert_eq!(fs::read_to_string(folder.join(".storage-version"))?, "2\n");
-    // IR-DB-052
+    // IR-DB-052, IR-DB-053
     world.apply("app", "").await?;
     world.policy("app", "app", SEMVER).await?;
     let object = world.scanned("app").await?;

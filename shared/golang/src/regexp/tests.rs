@@ -147,7 +147,7 @@ fn a_template_expands_to_the_groups_of_the_first_match() {
         (
             r"v(?P<minor>\d+)\.(\d+)?",
             "v1.",
-            "x${minor}y$2z",
+            "x${minor}y${2}z",
             Some("x1yz"),
         ),
         (r"(\d+)", "v12", "$1x", Some("")),

@@ -255,9 +255,10 @@ fn tell_transition<K: Kind>(
         },
     };
     // IR-REPO-104
-    match severity {
-        Severity::Error => tracing::error!(error = reason, "{message}"),
-        _ => tracing::info!("{message}"),
+    if severity == Severity::Error {
+        tracing::error!(error = reason, "{message}");
+    } else {
+        tracing::info!("{message}");
     }
     let none = std::collections::BTreeMap::new();
     run.record(severity, reason, message, &none);
