@@ -116,11 +116,32 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
             .any(|value| value == wanted || value == "*")
     };
     for (row, group, resource, verbs) in [
+        // IA-PROC-034
+        (
+            "IA-PROC-034",
+            "image.toolkit.fluxcd.io",
+            "imageupdateautomations/status",
+            &["patch"][..],
+        ),
+        (
+            "IA-PROC-034",
+            "image.toolkit.fluxcd.io",
+            "imagepolicies",
+            &["get", "list", "watch"],
+        ),
+        (
+            "IA-PROC-034",
+            "source.toolkit.fluxcd.io",
+            "gitrepositories",
+            &["get", "list", "watch"],
+        ),
+        ("IA-PROC-034", "", "serviceaccounts", &["get"]),
+        ("IA-PROC-034", "", "serviceaccounts/token", &["create"]),
         (
             "NC-PROC-063",
             "notification.toolkit.fluxcd.io",
             "receivers/status",
-            &["patch"][..],
+            &["patch"],
         ),
         (
             "NC-PROC-063",
