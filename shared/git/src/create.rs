@@ -1,5 +1,7 @@
 //! Commits made here: what is written into them, and how.
 
+use std::fmt::Write as _;
+
 use crate::error::{Error, Fault};
 use crate::object::Person;
 use crate::sign::{SignError, SigningKey};
@@ -64,13 +66,14 @@ pub(crate) fn encode(
         let limit = limit / 2;
         return Err(CommitError::Write(Fault::TooLarge { limit, unit }));
     }
+    // Writing to memory cannot fail.
     let mut headers = format!("tree {tree}\n");
     if let Some(parent) = parent {
-        headers.push_str(&format!("parent {parent}\n"));
+        let _ = writeln!(headers, "parent {parent}");
     }
     let committer = commit.committer.as_ref().unwrap_or(&commit.author);
-    headers.push_str(&format!("author {}\n", identity(&commit.author)));
-    headers.push_str(&format!("committer {}\n", identity(committer)));
+    let _ = writeln!(headers, "author {}", identity(&commit.author));
+    let _ = writeln!(headers, "committer {}", identity(committer));
     let Some(signer) = signer else {
         return Ok(format!("{headers}\n{}", commit.message).into_bytes());
     };

@@ -85,6 +85,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 #[case::references("references", Parsers::references)]
 #[case::answer_v2("answer_v2", Parsers::answer_v2)]
 #[case::answer_v0("answer_v0", Parsers::answer_v0)]
+#[case::report("report", Parsers::report)]
 #[case::conversation("conversation", Parsers::conversation)]
 #[case::connect("connect", Parsers::connect)]
 #[case::pack("pack", Parsers::pack)]

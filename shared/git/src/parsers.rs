@@ -21,8 +21,10 @@ use crate::session::{Limits, Session};
 use crate::snapshot::{Entry, EntryKind, Snapshot};
 use crate::store::Store;
 use crate::url::GitUrl;
-use crate::wire::{Advertisement, Fetch, PackStream, Packets, list, read_references};
-use crate::{pack, submodules, transport, tree_path};
+use crate::wire::{
+    Advertisement, Fetch, PackStream, Packets, Report, SideBand, list, read_references,
+};
+use crate::{pack, submodules, transport, tree_edit, tree_path};
 
 mod made;
 
@@ -126,6 +128,27 @@ impl Parsers {
         for side_band in [true, false] {
             if let Ok(mut stream) = PackStream::v0(Packets::new(input), side_band) {
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        }
+    }
+
+    /// The response to a push, with and without side band.
+    pub fn report(&mut self, input: &[u8]) {
+        let wanted = |name: &str| name.starts_with("refs/");
+        let mut band = SideBand::new(input);
+        let reports = [
+            Report::read(&mut band, wanted),
+            Report::read(&mut &*input, wanted),
+        ];
+        band.drain();
+        assert!(!band.said().contains(char::is_control));
+        for report in reports.into_iter().flatten() {
+            let reasons = report
+                .statuses
+                .iter()
+                .filter_map(|(_, status)| status.as_ref().err());
+            for reason in reasons.chain(&report.unpack) {
+                assert!(!reason.contains(char::is_control));
             }
         }
     }
@@ -269,6 +292,7 @@ impl Parsers {
 
     /// A tree object.
     pub fn tree(&mut self, input: &[u8]) {
+        let _ = tree_edit::find(input, b"a");
         for entry in TreeRefIter::from_bytes(input, gix::hash::Kind::Sha1).flatten() {
             let _ = (
                 tree_path::refusal(entry.filename),

@@ -455,8 +455,8 @@ fn judge(report: &Report, commands: &[Command], said: &str) -> Result<(), PushEr
     }
     for command in commands {
         match report.status(&command.name) {
-            Some(None) => {}
-            Some(Some(reason)) => {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => {
                 return Err(PushError::Rejected {
                     reference: command.name.clone(),
                     reason: reason.to_owned(),

@@ -194,6 +194,8 @@ impl Editor<'_> {
 /// One entry of a tree: mode, name, hash.
 type Entry<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
+type ModeAndHash<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits the first entry off a tree.
 fn next_entry(raw: &[u8]) -> Result<Option<(Entry<'_>, &[u8])>, Fault> {
     if raw.is_empty() {
@@ -211,7 +213,7 @@ fn next_entry(raw: &[u8]) -> Result<Option<(Entry<'_>, &[u8])>, Fault> {
 }
 
 /// Mode and hash of the entry with this name.
-fn find<'a>(mut raw: &'a [u8], wanted: &[u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Fault> {
+pub(crate) fn find<'a>(mut raw: &'a [u8], wanted: &[u8]) -> Result<Option<ModeAndHash<'a>>, Fault> {
     while let Some(((mode, name, id), rest)) = next_entry(raw)? {
         if name == wanted {
             return Ok(Some((mode, id)));
@@ -299,7 +301,7 @@ fn depth(path: &[u8]) -> usize {
     if path.is_empty() {
         return 0;
     }
-    1 + path.iter().filter(|byte| **byte == b'/').count()
+    path.split(|byte| *byte == b'/').count()
 }
 
 /// The folder and the name of a path.

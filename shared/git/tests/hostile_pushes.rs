@@ -102,7 +102,7 @@ fn report(out: &mut dyn Write, lines: &[&str]) -> std::io::Result<()> {
     },
     "bytes in the report of a push"
 )]
-#[case::messages(|out: &mut dyn Write| loop { band(out, 2, &[b'x'; 60_000])?; }, "bytes of messages of a push")]
+#[case::messages(|out: &mut dyn Write| loop { band(out, 2, &vec![b'x'; 60_000])?; }, "bytes of messages of a push")]
 #[case::empty_messages(|out: &mut dyn Write| loop { band(out, 2, b"")?; }, "bytes of messages of a push")]
 #[tokio::test]
 async fn endless_responses_are_refused(#[case] respond: Response, #[case] unit: &str) {

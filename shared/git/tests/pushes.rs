@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use flux_errors::chain;
 use flux_git::{Force, PushError, PushOptions, Refspec, Remote, WorkingCopy};
+use flux_http::{Proxy, ProxyUrl};
 use git_servers::{
-    Authority, HttpGitServer, HttpGitServerBuilder, Repo, Request, SshGitServer, SshKey,
-    sshd_available,
+    Authority, HttpGitServer, HttpGitServerBuilder, Proxy as ProxyServer, Repo, Request,
+    SshGitServer, SshKey, Tinyproxy, sshd_available,
 };
 use rstest::rstest;
 use support::{
@@ -145,6 +146,40 @@ async fn credentials_certificates_and_redirects_are_used() {
     let made = commit(&mut copy, "a", "2");
     push(&mut copy).await.unwrap();
     assert_eq!(repo.rev_parse("main"), made.hash.as_str());
+}
+
+#[tokio::test]
+async fn pushes_go_through_the_proxy() {
+    // IA-GIT-030, RT-GIT-019
+    let (server, repo, _) = setup();
+    let with = |proxy: &str| {
+        let address = ProxyUrl::parse(proxy).unwrap();
+        remote_with(&server.url("app.git"), &[], |options| {
+            options.proxy = Proxy::Url(address);
+        })
+    };
+    for (proxy, content) in [
+        (ProxyServer::http(None), "http"),
+        (ProxyServer::socks5(None), "socks5"),
+    ] {
+        let mut copy = check_out(&with(&proxy.url()), "branch=main").await;
+        let made = commit(&mut copy, "a", content);
+        let before = proxy.destinations().len();
+        push(&mut copy).await.unwrap();
+        assert!(proxy.destinations().len() > before);
+        assert_eq!(repo.rev_parse("main"), made.hash.as_str());
+    }
+    let Some(proxy) = Tinyproxy::start() else {
+        println!("skipped: tinyproxy is not installed");
+        return;
+    };
+    // It closes connections between the requests of one push.
+    for round in 0..10 {
+        let mut copy = check_out(&with(&proxy.url()), "branch=main").await;
+        let made = commit(&mut copy, "a", &round.to_string());
+        push(&mut copy).await.unwrap();
+        assert_eq!(repo.rev_parse("main"), made.hash.as_str());
+    }
 }
 
 #[rstest]
@@ -553,6 +588,21 @@ async fn a_push_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn dropping_the_future_ends_a_push() {
+    let (_server, repo, remote) = setup_with(|builder| builder.hang("/app.git/git-receive-pack"));
+    let old = repo.rev_parse("main");
+    let mut copy = check_out(&remote, "branch=main").await;
+    commit(&mut copy, "a", "2");
+    let wanted = PushOptions::default();
+    tokio::select! {
+        pushed = copy.push(&wanted, MINUTE) => panic!("{pushed:?}"),
+        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+    }
+    // The runtime waits for its blocking threads when this test returns: a hanging thread would hang the test.
+    assert_eq!(repo.rev_parse("main"), old);
+}
+
+#[tokio::test]
 async fn a_hook_that_outlives_the_deadline_does_not_undo_the_push() {
     let (_server, repo, remote) = setup();
     let pipe = repo.path().join("pipe");
@@ -684,6 +734,23 @@ async fn pushes_over_ssh_report_like_those_over_http() {
     let read = |name: &str| std::fs::read_to_string(repo.path().join(name)).unwrap();
     assert_eq!(read("seen"), "ci.skip=yes\n");
     assert_eq!(read("after"), "done\n", "the push waits for the hooks");
+
+    // Larger than the window of a channel.
+    let mut state = 1_u32;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b' ' + (state >> 24) as u8 % 95)
+    })
+    .take(6 << 20)
+    .collect();
+    let mut copy = over_ssh(&server, &key).await;
+    let made = commit(&mut copy, "noise", &noise);
+    push(&mut copy).await.unwrap();
+    assert_eq!(repo.rev_parse("main"), made.hash.as_str());
+    assert_eq!(
+        repo.git(&["cat-file", "-s", "main:noise"]),
+        noise.len().to_string()
+    );
 
     repo.hook("pre-receive", "echo not today >&2; exit 1");
     let mut copy = over_ssh(&server, &key).await;

@@ -72,18 +72,25 @@ fn pgp_key_rings_have_exactly_one_key() {
 #[test]
 fn locked_pgp_keys_need_their_passphrase() {
     // IA-GIT-096
-    let key = PgpKey::locked("ed25519", "p4ss");
+    let key = PgpKey::locked("ed25519", "p4ssphrase");
     let private = key.private();
     assert_eq!(
         refused("gpg", &[("git.asc", &private)]),
         "can not use passphrase protected signing key without 'passphrase' field present in secret key"
     );
     assert_eq!(
-        refused("gpg", &[("git.asc", &private), ("passphrase", "wr0ng")]),
+        refused(
+            "gpg",
+            &[("git.asc", &private), ("passphrase", "wr0ngphrase")]
+        ),
         "could not decrypt private key of the signing key present in secret key: \
          openpgp: invalid data: private key checksum failure"
     );
-    let good = read("gpg", &[("git.asc", &private), ("passphrase", "p4ss")]).unwrap();
+    let good = read(
+        "gpg",
+        &[("git.asc", &private), ("passphrase", "p4ssphrase")],
+    )
+    .unwrap();
     assert_eq!(format!("{good:?}"), "SigningKey(openpgp)");
     assert!(good.sign(b"payload").is_ok());
 }
@@ -104,17 +111,17 @@ fn locked_ssh_keys_need_their_passphrase() {
         &["-t", "rsa", "-b", "2048", "-m", "PEM"],
         &["-t", "ecdsa", "-m", "PKCS8"],
     ] {
-        let key = SshKey::generate(arguments, "p4ss").private();
+        let key = SshKey::generate(arguments, "p4ssphrase").private();
         assert_eq!(
             refused("ssh", &[("identity", &key)]),
             "can not use passphrase protected signing key without 'password' field present in secret key"
         );
         assert_eq!(
-            refused("ssh", &[("identity", &key), ("password", "wr0ng")]),
+            refused("ssh", &[("identity", &key), ("password", "wr0ngphrase")]),
             "could not parse SSH signing key from secret 'key': \
              could not parse SSH signing key: x509: decryption password incorrect"
         );
-        let good = read("ssh", &[("identity", &key), ("password", "p4ss")]).unwrap();
+        let good = read("ssh", &[("identity", &key), ("password", "p4ssphrase")]).unwrap();
         assert_eq!(format!("{good:?}"), "SigningKey(ssh)");
     }
 }
@@ -152,4 +159,30 @@ fn ssh_signatures_are_of_the_namespace_git(#[case] arguments: &[&str]) {
     let parsed = russh::keys::ssh_key::SshSig::from_pem(&signature).unwrap();
     assert_eq!(parsed.namespace(), "git");
     assert_eq!(parsed.hash_alg(), russh::keys::HashAlg::Sha512);
+}
+
+/// The sample key of RFC 9580, appendix A.4: version 6, without user id.
+const VERSION_6: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----
+
+xUsGY4d/4xsAAAAg+U2nu0jWCmHlZ3BqZYfQMxmZu52JGggkLq2EVD34laMAGXKB
+exK+cH6NX1hs5hNhIB00TrJmosgv3mg1ditlsLfCsQYfGwoAAABCBYJjh3/jAwsJ
+BwUVCg4IDAIWAAKbAwIeCSIhBssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce6
+2azJBScJAgcCAAAAAK0oIBA+LX0ifsDm185Ecds2v8lwgyU2kCcUmKfvBXbAf6rh
+RYWzuQOwEn7E/aLwIwRaLsdry0+VcallHhSu4RN6HWaEQsiPlR4zxP/TP7mhfVEe
+7XWPxtnMUMtf15OyA51YBMdLBmOHf+MZAAAAIIaTJINn+eUBXbki+PSAld2nhJh/
+LVmFsS+60WyvXkQ1AE1gCk95TUR3XFeibg/u/tVY6a//1q0NWC1X+yui3O24wpsG
+GBsKAAAALAWCY4d/4wKbDCIhBssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce6
+2azJAAAAAAQBIKbpGG2dWTX8j+VjFM21J0hqWlEg+bdiojWnKfA5AQpWUWtnNwDE
+M0g12vYxoWM8Y81W+bHBw805I8kWVkXU6vFOi+HWvv/ira7ofJu16NnoUkhclkUr
+k0mXubZvyl4GBg==
+-----END PGP PRIVATE KEY BLOCK-----
+";
+
+#[test]
+fn keys_of_version_6_sign() {
+    let signer = read("gpg", &[("git.asc", VERSION_6)]).unwrap();
+    let signature = signer.sign(b"payload").unwrap();
+    let ring = [VERSION_6.to_owned()];
+    let verified = crate::verify::pgp::verify(&signature, b"payload", &ring, u64::from(u32::MAX));
+    assert_eq!(verified.as_deref(), Ok("CB186C4F0609A697"));
 }

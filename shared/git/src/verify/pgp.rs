@@ -20,7 +20,7 @@ pub(crate) use super::MAX_ARMOR;
 mod tests;
 
 /// Verifies an armored detached signature at a time (seconds since 1970) and returns the primary key's id.
-pub(super) fn verify(
+pub(crate) fn verify(
     signature: &str,
     payload: &[u8],
     rings: &[String],

@@ -21,7 +21,7 @@ pub(crate) struct Report {
     /// Why the pack was rejected; `None` if it was accepted.
     pub(crate) unpack: Option<String>,
     /// The references on which the server reported, with the reason of a rejection.
-    pub(crate) statuses: Vec<(String, Option<String>)>,
+    pub(crate) statuses: Vec<(String, Result<(), String>)>,
 }
 
 impl Report {
@@ -56,10 +56,10 @@ impl Report {
             }
             let (word, rest) = data.split_once(' ').unwrap_or((&data, ""));
             let status = match word {
-                "ok" => (rest, None),
+                "ok" => (rest, Ok(())),
                 "ng" => {
                     let (name, reason) = rest.split_once(' ').unwrap_or((rest, "failed"));
-                    (name, Some(shown(reason.as_bytes())))
+                    (name, Err(shown(reason.as_bytes())))
                 }
                 // The second version describes what a hook changed.
                 "option" => continue,
@@ -78,15 +78,15 @@ impl Report {
         Self {
             unpack: None,
             statuses: statuses
-                .map(|command| (command.name.clone(), None))
+                .map(|command| (command.name.clone(), Ok(())))
                 .collect(),
         }
     }
 
     /// The status of a reference: `None` if the server did not report on it.
-    pub(crate) fn status(&self, name: &str) -> Option<Option<&str>> {
+    pub(crate) fn status(&self, name: &str) -> Option<Result<(), &str>> {
         let found = self.statuses.iter().find(|(known, _)| known == name);
-        found.map(|(_, reason)| reason.as_deref())
+        found.map(|(_, status)| status.as_ref().copied().map_err(String::as_str))
     }
 }
 

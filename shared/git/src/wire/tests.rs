@@ -350,8 +350,8 @@ fn report(lines: &[u8]) -> Result<String, String> {
     let report = Report::read(&mut &*lines, wanted).map_err(|fault| fault.to_string())?;
     let mut text = report.unpack.clone().unwrap_or_default();
     for (name, _) in &report.statuses {
-        let status = report.status(name).unwrap().unwrap_or("ok");
-        text.push_str(&format!("[{name} {status}]"));
+        let status = report.status(name).unwrap().err().unwrap_or("ok");
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("[{name} {status}]"));
     }
     Ok(text)
 }
@@ -404,7 +404,7 @@ fn reports_are_extracted_from_the_side_band() {
     let bytes = message(&lines);
     let mut band = SideBand::new(&bytes[..]);
     let report = Report::read(&mut band, |_| true).unwrap();
-    assert_eq!(report.status("r1"), Some(None));
+    assert_eq!(report.status("r1"), Some(Ok(())));
     assert_eq!(report.status("r2"), None);
     assert_eq!(band.said(), "remote: GitLab: no more");
     band.drain();

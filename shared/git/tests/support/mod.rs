@@ -159,7 +159,8 @@ pub(crate) fn changes(files: &[(&str, &str)]) -> Vec<Change> {
 
 /// Commits one file, which must differ.
 pub(crate) fn commit(copy: &mut WorkingCopy, path: &str, content: &str) -> Commit {
-    let message = format!("write {content} to {path}");
+    let subject: String = content.chars().take(20).collect();
+    let message = format!("write {subject} to {path}");
     copy.commit_files(changes(&[(path, content)]), &details(&message), None)
         .unwrap()
         .unwrap()
