@@ -134,6 +134,27 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
             .any(|value| value == wanted || value == "*")
     };
     for (row, group, resource, verbs) in [
+        // IA-PROC-034
+        (
+            "IA-PROC-034",
+            "image.toolkit.fluxcd.io",
+            "imageupdateautomations/status",
+            &["patch"][..],
+        ),
+        (
+            "IA-PROC-034",
+            "image.toolkit.fluxcd.io",
+            "imagepolicies",
+            &["get", "list", "watch"],
+        ),
+        (
+            "IA-PROC-034",
+            "source.toolkit.fluxcd.io",
+            "gitrepositories",
+            &["get", "list", "watch"],
+        ),
+        ("IA-PROC-034", "", "serviceaccounts", &["get"]),
+        ("IA-PROC-034", "", "serviceaccounts/token", &["create"]),
         (
             "IR-PROC-050",
             "image.toolkit.fluxcd.io",

@@ -26,11 +26,7 @@ async fn references_select_the_commit() -> Result {
         ("branch", "{branch: main}", &third),
         ("tag", "{branch: main, tag: v1.0.0}", &first),
         // IA-GIT-055: only tags of three parts
-        (
-            "semver",
-            "{branch: main, tag: v1.0.0, semver: '>=1.0.0'}",
-            &second,
-        ),
+        ("semver", "{branch: main, semver: '>=1.0.0'}", &second),
         (
             "name",
             "{semver: '>=1.0.0', name: refs/tags/nightly}",

@@ -111,7 +111,7 @@ impl World {
     /// Applies an ImageUpdateAutomation of the source `app`: further lines of `spec.git` and of `spec`, in YAML's flow form.
     pub(crate) async fn automation(&self, name: &str, git: &str, spec: &str) -> Result {
         let comma = |text: &str| if text.is_empty() { "" } else { ", " };
-        let author = if git.contains("commit:") {
+        let author = if git.contains("author:") {
             String::new()
         } else {
             "commit: {author: {name: Flux, email: flux@example.com}}".to_owned()

@@ -88,7 +88,7 @@ fn requirement(
         );
     }
     if is_unary && !values.is_empty() {
-        let shown: Vec<_> = values.iter().map(|value| quote(value)).collect();
+        let shown: Vec<_> = values.iter().map(quote).collect();
         faults.push(format!(
             "values: Invalid value: [{}]: values set must be empty for exists and does not exist",
             shown.join(",")

@@ -2,6 +2,7 @@
 
 mod identity;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
@@ -136,7 +137,7 @@ impl<'t> Part<'t> {
     fn read(file: &'t str, range: Range<usize>, is_single: bool) -> Result<Self, Problem> {
         let lines_before = breaks(file.get(..range.start).unwrap_or_default());
         let text = file.get(range).unwrap_or_default();
-        let scalars = edit::scalars(text)?;
+        let scalars = scalars(text)?;
         let mut marked = Vec::new();
         for (index, scalar) in scalars.iter().enumerate() {
             let comment = marker::comment(&scalar.line_comment, &scalar.head_comment);
@@ -221,7 +222,7 @@ impl<'t> Part<'t> {
 
     /// Refuses a text in which a mapping has a key twice.
     fn check_keys(&self) -> Result<(), Problem> {
-        let mut pending = v3::parse_all(self.text)?;
+        let mut pending = v3::parse_all(&*normal(self.text))?;
         while let Some(node) = pending.pop() {
             if let Some(key) = duplicate(&node) {
                 return Err(Problem::DuplicateKey {
@@ -244,7 +245,7 @@ impl<'t> Part<'t> {
             .first()
             .map_or(0, |(_, scalar, _)| scalar.line as usize);
         let entangled = |line: usize| Problem::Entangled(self.lines_before + line);
-        let after = edit::scalars(content).map_err(|_| entangled(first))?;
+        let after = scalars(content).map_err(|_| entangled(first))?;
         if after.len() != self.scalars.len() {
             return Err(entangled(first));
         }
@@ -262,6 +263,30 @@ impl<'t> Part<'t> {
         }
         Ok(())
     }
+}
+
+/// The text with line feeds only, as kyaml reads it: to its parser a comment above an item with CRLF is apart from it.
+fn normal(text: &str) -> Cow<'_, str> {
+    if text.contains("\r\n") {
+        text.replace("\r\n", "\n").into()
+    } else {
+        text.into()
+    }
+}
+
+/// The scalars of a text as kyaml reads it, with their positions in the text itself.
+fn scalars(text: &str) -> Result<Vec<Scalar>, flux_yaml::Error> {
+    let mut scalars = edit::scalars(&normal(text))?;
+    // The offsets of the line breaks that lost a carriage return, after it was lost.
+    let breaks = memchr::memmem::find_iter(text.as_bytes(), b"\r\n");
+    let lost: Vec<usize> = breaks.enumerate().map(|(before, at)| at - before).collect();
+    if !lost.is_empty() {
+        let back = |offset: usize| offset + lost.partition_point(|at| *at < offset);
+        for scalar in &mut scalars {
+            scalar.range = back(scalar.range.start)..back(scalar.range.end);
+        }
+    }
+    Ok(scalars)
 }
 
 /// A key that a mapping has already.

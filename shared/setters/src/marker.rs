@@ -69,7 +69,7 @@ mod tests {
             (r#"# {"$imagepolicy": ""}"#, None),
             (r#"# {"$imagepolicy": ["ns:app"]}"#, None),
             (r#"# {"$ImagePolicy": "ns:app"}"#, None),
-            (r#"# {'$imagepolicy': 'ns:app'}"#, None),
+            (r"# {'$imagepolicy': 'ns:app'}", None),
             ("", None),
             ("# text", None),
             // IA-UPD-028

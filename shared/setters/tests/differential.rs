@@ -166,10 +166,13 @@ fn changes_match_kyaml() {
             .collect();
         assert_eq!(json!(changes), wanted["changes"], "{file}");
         let content = updated.content.as_deref().unwrap_or(file);
-        assert_eq!(
-            json!(documents(content)),
-            wanted["documents"],
-            "{file}\n{content}"
-        );
+        // IA-UPD-054: what kyaml writes cannot be read where a number became a text.
+        if !wanted["documents"].is_null() {
+            assert_eq!(
+                json!(documents(content)),
+                wanted["documents"],
+                "{file}\n{content}"
+            );
+        }
     }
 }

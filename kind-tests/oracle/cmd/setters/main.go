@@ -46,7 +46,7 @@ type setter struct {
 	} `json:"setter"`
 }
 
-// update sets all marked values; returns the changes, and the documents as JSON.
+// update sets all marked values; returns the changes, and the documents as JSON, or null if one cannot be read any more.
 func update(r request) (any, error) {
 	schema := spec.Schema{}
 	schema.Definitions = spec.Definitions{}
@@ -68,7 +68,7 @@ func update(r request) (any, error) {
 		return nil, err
 	}
 	changes := []change{}
-	documents := []any{}
+	documents, unreadable := []any{}, false
 	for _, node := range nodes {
 		meta, err := node.GetMeta()
 		if err != nil {
@@ -80,11 +80,15 @@ func update(r request) (any, error) {
 				changes = append(changes, change{object, name, old, value})
 			}
 		})
+		// A number that becomes a text keeps its tag, so that nothing can read it.
 		document, err := plain(node)
 		if err != nil {
-			return nil, err
+			unreadable = true
 		}
 		documents = append(documents, document)
+	}
+	if unreadable {
+		documents = nil
 	}
 	return map[string]any{"changes": changes, "documents": documents}, nil
 }

@@ -33,6 +33,16 @@ fn updated(text: &str) -> String {
 // IA-UPD-029: a line above an item of a list
 #[case("a:\n# {\"$imagepolicy\": \"ns:app:tag\"}\n- old\n", "old", "v2")]
 #[case("a:\n  - old # {\"$imagepolicy\": \"ns:app:tag\"}\n", "old", "v2")]
+#[case(
+    "a:\r\n# {\"$imagepolicy\": \"ns:app:tag\"}\r\n- old\r\n\r\nb: |-\r\n  x\r\n",
+    "old",
+    "v2"
+)]
+#[case(
+    "x: 1\r\na: |- # {\"$imagepolicy\": \"ns:app:tag\"}\r\n  old\r\n\r\nb: 1\r\n",
+    "old",
+    "v2"
+)]
 // IA-UPD-034: at any depth, in any document, of any kind
 #[case(
     "a:\n  - b:\n      - c: old # {\"$imagepolicy\": \"ns:app:tag\"}\n",
