@@ -1,10 +1,9 @@
 //! The gate `OOMWatch`: the process stops before the kernel kills it, so that no action is cut off (HC-PROC-012 to HC-PROC-014,
 //! HC-PROC-055).
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use flux_api::meta::GoDuration;
 use tokio_util::sync::CancellationToken;

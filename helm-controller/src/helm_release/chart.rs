@@ -57,7 +57,7 @@ pub(super) enum ChartError {
     /// No attempt got an answer, or the download ended early.
     #[error(transparent)]
     Fetch(Arc<FetchError>),
-    /// The digest in the source's status is none (HC-CHART-024).
+    /// The digest in the source's status is invalid (HC-CHART-024).
     #[error("failed to parse digest '{0}': {1}")]
     Digest(String, String),
     /// The file has another digest (HC-CHART-024).

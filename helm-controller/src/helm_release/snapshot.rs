@@ -68,7 +68,7 @@ fn is_good(snapshot: &ReleaseSnapshot, ignores_tests: bool) -> bool {
     was_deployed && (ignores_tests || !has_failed_test(snapshot))
 }
 
-/// Drops the snapshots behind the newest one that can be rolled back to; if there is none, all but the newest five
+/// Drops the snapshots behind the newest one that can be rolled back to; without one, all but the newest five
 /// (HC-ACT-084).
 pub(super) fn truncate(history: &mut Vec<ReleaseSnapshot>, ignores_tests: bool) {
     if history.len() < 2 {

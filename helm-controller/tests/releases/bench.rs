@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use kind_tests::controller::Settings;
 use kind_tests::{
     ArtifactServer, Cluster, Controller, EventSink, Failure, HELM_CHART, HELM_RELEASE, Kind,
-    Namespace, OCI_REPOSITORY, Result, SECRET, controller::Settings,
+    Namespace, OCI_REPOSITORY, Result, SECRET,
 };
 use serde_json::{Value, json};
 

@@ -4,6 +4,7 @@ mod bench;
 mod drift;
 mod interop;
 mod lifecycle;
+mod options;
 mod prerequisites;
 mod recovery;
 mod remediation;

@@ -25,7 +25,7 @@ async fn a_release_that_was_left_pending_is_unlocked() -> Result {
     bench.event("PendingRelease", &said).await?;
     bench.says("True", "UpgradeSucceeded", "web.v2").await?;
     bench
-        .wait_revisions(&[(1, "failed"), (2, "deployed")])
+        .wait_revisions(&[(1, "superseded"), (2, "deployed")])
         .await
 }
 

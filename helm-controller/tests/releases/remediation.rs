@@ -53,7 +53,7 @@ async fn a_failed_installation_stalls_and_a_change_helps() -> Result {
     );
     ensure!(object["status"]["installFailures"].is_null(), "{object}");
     bench
-        .wait_revisions(&[(1, "failed"), (2, "deployed")])
+        .wait_revisions(&[(1, "superseded"), (2, "deployed")])
         .await
 }
 

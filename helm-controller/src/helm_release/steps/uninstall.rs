@@ -10,7 +10,6 @@ use flux_runtime::Run;
 use flux_runtime::conditions::Status;
 use flux_runtime::queue::Key;
 
-use super::super::HelmReleases;
 use super::super::decision::Step;
 use super::super::logs::Logs;
 use super::super::metadata::of_snapshot;
@@ -19,7 +18,7 @@ use super::super::reason::HelmReleaseReason as R;
 use super::super::release::timeout;
 use super::super::snapshot::{self, full_name, is_of, latest, versioned_chart};
 use super::super::summary::{RELEASED, summarize};
-use super::super::{counters, settings};
+use super::super::{HelmReleases, counters, settings};
 
 /// What an uninstallation works with.
 pub(in super::super) struct Uninstalling<'u> {
