@@ -1,3 +1,5 @@
+//! Intervals and the time of steps.
+
 use flux_api::extensions::ArtifactGeneratorSpec;
 
 use super::*;

@@ -69,7 +69,7 @@ async fn a_change_of_the_spec_survives_a_kill_while_sources_are_fetched() -> Res
     world.watcher.terminate().await?;
     world
         .server
-        .instead([Answer::Late(Duration::from_secs(3600))]);
+        .instead([Answer::Late(Duration::from_hours(1))]);
     world.generate("gen", &spec("two/")).await?;
     world.watcher.restart().await?;
     let announced = |object: &Value| {

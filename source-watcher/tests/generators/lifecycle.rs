@@ -9,7 +9,7 @@ use crate::world::{EXTERNAL_ARTIFACT, GENERATOR, World};
 
 const SPEC: &str = "artifacts: [{name: app, copy: [{from: '@repo/**', to: '@artifact/'}]}]";
 
-fn annotate(key: &str, value: Value) -> Value {
+fn annotate(key: &str, value: &Value) -> Value {
     json!({"metadata": {"annotations": {format!("source.extensions.fluxcd.io/{key}"): value}}})
 }
 
@@ -129,7 +129,7 @@ async fn an_annotation_suspends_and_resumes() -> Result {
     );
     world
         .namespace
-        .merge(GENERATOR, "gen", annotate("reconcile", json!("enabled")))
+        .merge(GENERATOR, "gen", annotate("reconcile", &json!("enabled")))
         .await?;
     let published = |object: &Value| !object["status"]["artifact"].is_null();
     world
@@ -140,7 +140,7 @@ async fn an_annotation_suspends_and_resumes() -> Result {
 
     world
         .namespace
-        .merge(GENERATOR, "gen", annotate("reconcile", json!("DISABLED")))
+        .merge(GENERATOR, "gen", annotate("reconcile", &json!("DISABLED")))
         .await?;
     world.source("repo", "r2", &[("a.yaml", "2")]).await?;
     let generator = world.reconcile("gen").await?;
@@ -306,9 +306,7 @@ async fn a_reconcile_ends_when_its_time_is_up() -> Result {
     let world = World::start_with("timeout", settings).await?;
     world
         .server
-        .instead([kind_tests::Answer::Late(std::time::Duration::from_secs(
-            3600,
-        ))]);
+        .instead([kind_tests::Answer::Late(std::time::Duration::from_hours(1))]);
     world.source("repo", "r1", &[("a.yaml", "1")]).await?;
     world.generate("gen", SPEC).await?;
     let message = world.fails("gen", "SourceFetchFailed").await?;

@@ -95,7 +95,7 @@ async fn storage_that_cannot_be_used_ends_the_process() -> Result {
     Ok(())
 }
 
-// SW-PROC-020, SW-PROC-030, SW-PROC-042, SW-ART-036
+// SW-PROC-030, SW-ART-036
 #[tokio::test]
 async fn only_the_leader_serves_artifacts() -> Result {
     let settings = Settings::default().flag("--enable-leader-election");
@@ -117,6 +117,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
         .log()
         .wait("about the server", said("starting artifact server"))
         .await?;
+    // SW-PROC-020
     let leases = world
         .namespace
         .names(kind_tests::Kind("coordination.k8s.io/v1", "Lease"))

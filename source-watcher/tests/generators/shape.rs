@@ -17,7 +17,6 @@ async fn get(world: &World, uri: &str, accept: &str) -> Result<Value> {
     Ok(world.namespace.client().request(request).await?)
 }
 
-// SW-GEN-001, SW-GEN-002, SW-GEN-003, SW-GEN-041, SW-ART-051
 #[tokio::test]
 async fn objects_look_as_upstreams_do() -> Result {
     let world = World::start("shape").await?;
@@ -31,6 +30,7 @@ async fn objects_look_as_upstreams_do() -> Result {
         world.namespace.name()
     );
     let table = get(&world, &uri, "application/json;as=Table;v=v1;g=meta.k8s.io").await?;
+    // SW-GEN-003
     let columns = table["columnDefinitions"].as_array().cloned();
     let columns = columns.unwrap_or_default();
     let names: Vec<_> = columns.iter().map(|column| &column["name"]).collect();
@@ -42,6 +42,7 @@ async fn objects_look_as_upstreams_do() -> Result {
         "reconciliation succeeded, generated 1 artifact(s)"
     );
 
+    // SW-GEN-001, SW-GEN-002
     let resources = get(&world, &group, "application/json").await?;
     let resources = resources["resources"].as_array().cloned();
     let found = resources.unwrap_or_default().into_iter();
@@ -57,6 +58,7 @@ async fn objects_look_as_upstreams_do() -> Result {
     let categories = json!(["all", "fluxcd", "fluxcd-sources"]);
     assert_eq!(kind["categories"], categories);
 
+    // SW-GEN-041, SW-ART-051
     for (kind, name, subresource, operation) in [
         (GENERATOR, "gen", "status", None),
         (EXTERNAL_ARTIFACT, "app", "status", Some("Apply")),
@@ -83,6 +85,7 @@ fn source() -> Result<Vec<u8>> {
         ("b.txt", 0o600, "text"),
         ("app.tar.gz", 0o600, "left out"),
         ("app.tgz", 0o600, "kept"),
+        // SW-ART-018
         (".sourceignore", 0o600, "*.txt\n"),
     ] {
         let mut header = Header::new_gnu();
@@ -92,6 +95,7 @@ fn source() -> Result<Vec<u8>> {
         header.set_mtime(1_000_000);
         archive.append_data(&mut header, path, content.as_bytes())?;
     }
+    // SW-ART-005
     let mut link = Header::new_gnu();
     link.set_entry_type(EntryType::Symlink);
     link.set_size(0);
@@ -100,7 +104,7 @@ fn source() -> Result<Vec<u8>> {
     Ok(archive.into_inner()?.finish()?)
 }
 
-// SW-ART-005, SW-ART-014, SW-ART-016 to SW-ART-019
+// SW-ART-014, SW-ART-016, SW-ART-017
 #[tokio::test]
 async fn archives_are_packed_as_upstreams_are() -> Result {
     let world = World::start("archive").await?;

@@ -1,3 +1,5 @@
+//! Building artifacts of sources.
+
 use flux_api::extensions::{CopyOperation, OutputArtifact};
 use flux_artifact::{Algorithm, ExtractOptions, Retention, extract, extract_summed, pack_tree};
 use flux_budget::Claim;
@@ -124,7 +126,7 @@ async fn an_equal_artifact_is_kept() {
         (&anew.output.digest, &anew.path),
         (&first.output.digest, &first.path)
     );
-    // and so is a file that somebody changed
+    // and so is a file that was edited
     let edited = build(&first_shop, "app", Some(known)).await;
     assert!(!edited.is_kept);
 

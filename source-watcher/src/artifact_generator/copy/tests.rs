@@ -1,3 +1,5 @@
+//! What copies do, by upstream's cases.
+
 use std::time::{Duration, Instant};
 
 use flate2::Compression;

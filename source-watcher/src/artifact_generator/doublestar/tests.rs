@@ -1,3 +1,5 @@
+//! Patterns of excludes and of tarballs.
+
 use super::*;
 
 fn matches(pattern: &str, path: &str) -> bool {

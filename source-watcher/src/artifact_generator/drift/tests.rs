@@ -1,3 +1,5 @@
+//! Drift of the status and of the storage.
+
 use flux_api::extensions::{
     ArtifactGeneratorSpec, ArtifactGeneratorStatus, GeneratedKind, OutputArtifact,
 };

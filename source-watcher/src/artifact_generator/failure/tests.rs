@@ -1,3 +1,5 @@
+//! The conditions, events and retries of failures.
+
 use flux_references::ObjectRef;
 use flux_runtime::outcome::Next;
 

@@ -1,3 +1,5 @@
+//! Managed namespaces and their metadata.
+
 use bytes::Bytes;
 use flux_api::extensions::{
     ArtifactGenerator, MetadataStrategy, NamespaceMetadata, NamespaceMetadataOperation,

@@ -1,3 +1,5 @@
+//! Patterns of paths and their captures.
+
 use flux_artifact::{ExtractOptions, extract_summed, pack_tree};
 use flux_budget::Claim;
 use flux_tree::Tree;

@@ -1,3 +1,5 @@
+//! Objects of artifacts.
+
 use flux_api::extensions::{ArtifactGeneratorSpec, OutputArtifact};
 use flux_api::meta::CommonMetadata;
 

@@ -1,3 +1,5 @@
+//! The checks of a spec.
+
 use flux_api::extensions::{
     ArtifactGeneratorSpec, GeneratorSourceKind, ManagedNamespaces, SourceReference,
 };
