@@ -134,6 +134,7 @@ async fn take_over(
     let both = |name: &String| {
         [Operation::Apply, Operation::Update].map(|operation| FieldManager {
             prefix: name.clone(),
+            exact: false,
             operation,
         })
     };
