@@ -23,7 +23,7 @@ use super::steps::Steps;
 /// The kind of the objects that artifacts belong to.
 pub(super) const EXTERNAL_ARTIFACT: &str = "ExternalArtifact";
 /// How long a lock that another process holds is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the builds of one run share.
 #[derive(Clone)]

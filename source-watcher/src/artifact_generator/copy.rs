@@ -51,7 +51,7 @@ pub(super) struct Copier<'b> {
 pub(super) struct CopyError {
     from: String,
     to: String,
-    source: OperationError,
+    source: Box<OperationError>,
 }
 
 /// Why one operation failed.
@@ -148,7 +148,7 @@ pub(super) fn copy(
         copied.map_err(|source| CopyError {
             from: operation.from.clone(),
             to: operation.to.clone(),
-            source,
+            source: Box::new(source),
         })?;
     }
     Ok(())
@@ -227,7 +227,7 @@ impl<'o> Operation<'o> {
         };
         let found = found.map_err(|source| OperationError::Glob {
             pattern: pattern.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         let of = || (pattern.to_owned(), self.alias.to_owned());
         if found.is_empty() {
@@ -460,7 +460,7 @@ impl<'o> Operation<'o> {
 /// Whether a file is an archive by its name (SW-GEN-187).
 fn is_tarball(path: &str) -> bool {
     let path = path.to_lowercase();
-    path.ends_with(".tar.gz") || path.ends_with(".tgz")
+    [".tar.gz", ".tgz"].iter().any(|end| path.ends_with(end))
 }
 
 #[cfg(test)]

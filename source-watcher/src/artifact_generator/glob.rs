@@ -155,7 +155,7 @@ mod tests {
         tree
     }
 
-    fn texts(paths: Vec<TreePath>) -> Vec<String> {
+    fn texts(paths: &[TreePath]) -> Vec<String> {
         paths.iter().map(ToString::to_string).collect()
     }
 
@@ -184,7 +184,7 @@ mod tests {
             ("nothing/*", &[]),
         ] {
             let found = by_segment(&tree(), pattern, &Steps::default()).unwrap();
-            assert_eq!(texts(found), expected, "{pattern}");
+            assert_eq!(texts(&found), expected, "{pattern}");
         }
         // SW-GEN-154
         let bad = by_segment(&tree(), "nothing/[", &Steps::default()).unwrap_err();
@@ -197,11 +197,11 @@ mod tests {
         let archives = "**/*.{tgz,tar.gz}";
         let found = at_any_depth(&tree(), archives, &Steps::default()).unwrap();
         assert_eq!(
-            texts(found),
+            texts(&found),
             ["top.tgz", "charts/one.tgz", "charts/sub/two.tar.gz"]
         );
         let all = at_any_depth(&Tree::new(), "**", &Steps::default()).unwrap();
-        assert_eq!(texts(all), ["."]);
+        assert_eq!(texts(&all), ["."]);
         let slow = at_any_depth(&tree(), "**/*.tgz", &Steps::new(20)).unwrap_err();
         assert!(matches!(slow, GlobError::TooSlow(_)));
     }

@@ -34,9 +34,8 @@ pub(super) fn merge(base: &[u8], over: &[u8]) -> Result<String, MergeError> {
 fn load(file: &[u8]) -> Result<Map, MergeError> {
     let mut merged = Map::new();
     for document in documents(file) {
-        match mapping(&document)? {
-            Some(map) => merge_maps(&mut merged, map),
-            None => continue,
+        if let Some(map) = mapping(&document)? {
+            merge_maps(&mut merged, map);
         }
     }
     Ok(merged)

@@ -78,7 +78,7 @@ pub(super) enum PathPatternError {
         pattern: String,
         artifact: String,
         directory: String,
-        source: TemplateError,
+        source: Box<TemplateError>,
     },
     #[error("pathPattern {}: rendered artifact name {} is not a valid Kubernetes object name: {why}", quote(.pattern), quote(.name))]
     Name {
@@ -266,11 +266,11 @@ impl<'p> Expansion<'p> {
         captures: &BTreeMap<String, String>,
         labels: &BTreeMap<String, String>,
     ) -> Result<Request, PathPatternError> {
-        let failed = |source| PathPatternError::Render {
+        let failed = |source: TemplateError| PathPatternError::Render {
             pattern: self.pattern.to_owned(),
             artifact: artifact.name.clone(),
             directory: directory.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let rendered = rendered(artifact, captures, labels).map_err(failed)?;
         if let Some(why) = fault_of_name(&rendered.name) {

@@ -134,7 +134,7 @@ impl Desired {
             return false;
         };
         let artifact = status.artifact.as_ref().map(|artifact| Artifact {
-            last_update_time: self.artifact.last_update_time.clone(),
+            last_update_time: self.artifact.last_update_time,
             ..artifact.clone()
         });
         let (reason, message) = READY;
@@ -157,7 +157,7 @@ pub(super) fn set_revisions(artifact: &mut Artifact, request: &Request, observed
         .as_deref()
         .and_then(|of| observed.revision(of))
     {
-        artifact.revision = revision.to_owned();
+        revision.clone_into(&mut artifact.revision);
     }
     let origin = wanted.origin_revision.as_deref();
     if let Some(origin) = origin.and_then(|of| observed.origin_revision(of)) {
@@ -213,15 +213,16 @@ impl ExternalArtifacts {
         let key = &desired.key;
         let live = self.get(key).await.map_err(PublishError::Get)?;
         let objects = self.objects(key).map_err(PublishError::Apply)?;
-        let (live, was_applied) = match live.filter(|live| desired.is_object(live)) {
-            Some(live) => (live, false),
-            None => {
-                let params = PatchParams::apply(FIELD_MANAGER).force();
-                let patch = Patch::Apply(desired.object());
-                let applied = objects.patch(&key.name, &params, &patch).await;
-                let applied = applied.map_err(PublishError::Apply)?;
-                ((*self.known.upsert(applied)).clone(), true)
-            }
+        let kept = live.filter(|live| desired.is_object(live));
+        let was_applied = kept.is_none();
+        let live = if let Some(live) = kept {
+            live
+        } else {
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let patch = Patch::Apply(desired.object());
+            let applied = objects.patch(&key.name, &params, &patch).await;
+            let applied = applied.map_err(PublishError::Apply)?;
+            (*self.known.upsert(applied)).clone()
         };
         if desired.is_status(&live) {
             return Ok(was_applied);

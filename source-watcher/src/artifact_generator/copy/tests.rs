@@ -555,7 +555,7 @@ fn hostile_archives_are_refused() {
 #[test]
 fn work_ends_when_its_time_is_up() {
     let sources = SourceFiles::from([("src".to_owned(), monorepo())]);
-    let until = Instant::now() - Duration::from_secs(1);
+    let until = Instant::now();
     let check = || {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "context deadline exceeded");
         if Instant::now() < until {
