@@ -107,7 +107,7 @@ impl Reconciler for ImagePolicies {
                 let digest = digest.await.map_err(|source| StepError::Digest {
                     image: latest.name.clone(),
                     tag: latest.tag.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 Some(digest)
             }

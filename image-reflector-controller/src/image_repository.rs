@@ -214,13 +214,10 @@ async fn scanned(
     let client = timeout_at(deadline, Box::pin(client)).await;
     let client = client.unwrap_or(Err(RegistryFault::Timeout));
     let client = client.map_err(ScanError::Registry)?;
-    let listed = match timeout_at(deadline, Box::pin(scan::list(&client, claim))).await {
-        Ok(listed) => listed?,
-        Err(_) => {
-            let error = client.deadline_exceeded();
-            return Err(ScanError::Registry(RegistryFault::Registry(error)));
-        }
+    let Ok(listed) = timeout_at(deadline, Box::pin(scan::list(&client, claim))).await else {
+        let error = client.deadline_exceeded();
+        return Err(ScanError::Registry(RegistryFault::Registry(error)));
     };
-    let storing = storing(listed);
+    let storing = storing(listed?);
     tokio::task::spawn_blocking(|| storing.run()).await?
 }

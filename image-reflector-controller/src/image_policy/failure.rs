@@ -41,7 +41,7 @@ pub(super) enum StepError {
         image: String,
         tag: String,
         #[source]
-        source: DigestError,
+        source: Box<DigestError>,
     },
 }
 

@@ -20,7 +20,7 @@ fn each_failure_has_its_reason_and_retry() {
     let digest = |source| StepError::Digest {
         image: "ghcr.io/app".into(),
         tag: "v1".into(),
-        source,
+        source: Box::new(source),
     };
     let cases: Vec<(StepError, &str, Next, &str)> = vec![
         // IR-POL-035
