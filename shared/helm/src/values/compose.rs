@@ -104,30 +104,24 @@ pub fn compose_values(
             }
             Err(Missing::Fatal(error)) => return Err(error),
         };
-        match source
-            .target_path
-            .as_deref()
-            .filter(|path| !path.is_empty())
-        {
-            Some(path) => {
-                result = result.merged(&inline);
-                let set = set_at(&result, path, data, source.literal);
-                set.map_err(|error| {
-                    let text = source.shown(error.to_string(), "failed to merge value");
-                    source.error(ValuesReason::Unmergeable, text)
-                })?;
-            }
-            None => {
-                let table = table(data).map_err(|error| {
-                    let text = match &error {
-                        // Only the type is in this text.
-                        YamlError::Decode(_) => error.to_string(),
-                        _ => source.shown(error.to_string(), "failed to read values data"),
-                    };
-                    source.error(ValuesReason::Unreadable, text)
-                })?;
-                result = result.merged(&table.into());
-            }
+        let path = source.target_path.as_deref();
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
+            result = result.merged(&inline);
+            let set = set_at(&result, path, data, source.literal);
+            set.map_err(|error| {
+                let text = source.shown(error.to_string(), "failed to merge value");
+                source.error(ValuesReason::Unmergeable, text)
+            })?;
+        } else {
+            let table = table(data).map_err(|error| {
+                let text = match &error {
+                    // Only the type is in this text.
+                    YamlError::Decode(_) => error.to_string(),
+                    _ => source.shown(error.to_string(), "failed to read values data"),
+                };
+                source.error(ValuesReason::Unreadable, text)
+            })?;
+            result = result.merged(&table.into());
         }
     }
     Ok(ComposedValues {
