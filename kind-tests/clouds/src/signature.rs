@@ -1,5 +1,7 @@
 //! Signature Version 4 of a request, computed again from what arrived.
 
+use std::fmt::Write as _;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
@@ -171,7 +173,7 @@ pub(crate) fn check_presigned(
                 .map(|(_, value)| *value)
                 .ok_or("an unknown header is signed")?,
         };
-        lines.push_str(&format!("{name}:{value}\n"));
+        let _ = writeln!(lines, "{name}:{value}");
     }
     if !extra
         .iter()

@@ -17,7 +17,7 @@ pub async fn capabilities(cluster: &Cluster) -> Result<(Capabilities, Vec<String
     let discovery = cluster.discovery();
     let version: Version = discovery.document("/version", "application/json").await?;
     let kube_version = KubeVersion {
-        version: version.git_version,
+        version: version.git,
         normalized: String::new(),
         major: version.major,
         minor: version.minor,
@@ -93,9 +93,9 @@ impl AddAll for Discovery {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Version {
-    git_version: String,
+    #[serde(rename = "gitVersion")]
+    git: String,
     #[serde(default)]
     major: String,
     #[serde(default)]

@@ -209,7 +209,7 @@ async fn dry_run(
 fn masking(cluster: &Cluster, objects: [Option<&Object>; 2]) -> Cluster {
     let mut secrets = objects.into_iter().flatten();
     let mut confidential = (**cluster.confidential()).clone();
-    let any = secrets.any(|object| object.is_secret());
+    let any = secrets.any(Object::is_secret);
     if !any {
         return cluster.clone();
     }

@@ -271,15 +271,15 @@ impl<'s> GoImage<'s> {
     fn of(image: &'s Image) -> Self {
         Self {
             name: &image.name,
-            new_name: text(&image.new_name),
-            new_tag: text(&image.new_tag),
-            digest: text(&image.digest),
+            new_name: text(image.new_name.as_ref()),
+            new_tag: text(image.new_tag.as_ref()),
+            digest: text(image.digest.as_ref()),
         }
     }
 }
 
-fn text(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or_default()
+fn text(text: Option<&String>) -> &str {
+    text.map(String::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Performs the steps of one action.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use flux_cluster::{Cluster, Rules};
@@ -314,22 +315,20 @@ fn not_deleted(kept: &str, owned: &Owned<'_>) -> String {
         if !(kept.is_empty() && text.is_empty()) {
             text.push('\n');
         }
-        text.push_str(&format!(
-            "{count} resource(s) were not deleted because {why}:\n"
-        ));
+        let _ = writeln!(text, "{count} resource(s) were not deleted because {why}:");
     };
     if !owned.foreign.is_empty() {
         let why = "they are not owned by this release";
         begin(&mut text, owned.foreign.len(), why);
         for object in &owned.foreign {
-            text.push_str(&format!("[{}] {}\n", object.kind, object.name));
+            let _ = writeln!(text, "[{}] {}", object.kind, object.name);
         }
     }
     if !owned.unknown.is_empty() {
         let why = "their ownership could not be verified";
         begin(&mut text, owned.unknown.len(), why);
         for (object, error) in &owned.unknown {
-            text.push_str(&format!("[{}] {}: {error}\n", object.kind, object.name));
+            let _ = writeln!(text, "[{}] {}: {error}", object.kind, object.name);
         }
     }
     text

@@ -62,6 +62,7 @@ async fn start() -> Result<(Flux, Controller)> {
     let flux = Flux {
         source,
         kustomize,
+        notification: None,
         events,
         git,
         repo,

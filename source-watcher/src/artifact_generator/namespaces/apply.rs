@@ -88,6 +88,7 @@ impl Namespaces {
     ) -> Self {
         let take = |prefix: &str, operation| FieldManager {
             prefix: prefix.to_owned(),
+            exact: false,
             operation,
         };
         let mut managers = vec![
