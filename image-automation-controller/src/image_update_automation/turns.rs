@@ -10,8 +10,10 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 #[derive(Clone, Default)]
 pub(crate) struct Turns {
     /// By address and branch; those that no run holds or waits for are dropped.
-    branches: Arc<Mutex<HashMap<(String, String), Weak<Turn<()>>>>>,
+    branches: Arc<Mutex<Branches>>,
 }
+
+type Branches = HashMap<(String, String), Weak<Turn<()>>>;
 
 /// The turn of one branch, until it is dropped.
 pub(super) type Held = OwnedMutexGuard<()>;

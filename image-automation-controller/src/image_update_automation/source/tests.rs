@@ -29,11 +29,11 @@ fn git(checkout: Option<GitRepositoryRef>, push: Option<GitPush>) -> GitSpec {
     }
 }
 
-fn to(branch: &str) -> Option<GitPush> {
-    Some(GitPush {
+fn to(branch: &str) -> GitPush {
+    GitPush {
         branch: Some(branch.into()),
         ..GitPush::default()
-    })
+    }
 }
 
 /// The plan for an automation and a source with these fields.
@@ -90,7 +90,7 @@ async fn the_reference_and_the_branch_come_from_both_specs() {
             false,
         ),
         (
-            git(None, to("out")),
+            git(None, Some(to("out"))),
             Some(branch("main")),
             Some("main"),
             "out",
@@ -98,17 +98,17 @@ async fn the_reference_and_the_branch_come_from_both_specs() {
         ),
         // IA-GIT-008: no switch to the same branch, and none to the default one without a reference
         (
-            git(None, to("main")),
+            git(None, Some(to("main"))),
             Some(branch("main")),
             Some("main"),
             "main",
             false,
         ),
-        (git(None, to("master")), None, None, "master", false),
-        (git(None, to("main")), None, None, "main", true),
+        (git(None, Some(to("master"))), None, None, "master", false),
+        (git(None, Some(to("main"))), None, None, "main", true),
         // IA-GIT-009
-        (git(None, to("main")), Some(name), None, "main", true),
-        (git(Some(tag), to("main")), None, None, "main", true),
+        (git(None, Some(to("main"))), Some(name), None, "main", true),
+        (git(Some(tag), Some(to("main"))), None, None, "main", true),
     ] {
         let plan = planned(Some(git), of_source(source)).await.unwrap();
         assert_eq!(plan.reference.branch.as_deref(), checked_out);
@@ -122,7 +122,7 @@ async fn a_plan_without_a_branch_fails() {
     for (git, source) in [
         (git(None, None), None),
         (git(empty.clone(), None), Some(branch("main"))),
-        (git(None, to("")), None),
+        (git(None, Some(to(""))), None),
         (git(None, None), empty),
     ] {
         let source = GitRepositorySpec {
@@ -199,7 +199,7 @@ async fn a_push_is_forced_only_to_another_branch() {
     assert!(matches!(second.force, Force::Never));
     assert_eq!(second.refspecs.len(), 1);
 
-    let plan = planned(Some(git(None, refspec(to("out")))), source())
+    let plan = planned(Some(git(None, refspec(Some(to("out"))))), source())
         .await
         .unwrap();
     assert!(matches!(plan.push(GATES).force, Force::IfUnmoved));
