@@ -45,11 +45,11 @@ fn filter(pattern: &str, extract: &str) -> TagFilter {
 /// The latest of these tags, as the store has them.
 fn select(
     choice: &ImagePolicyChoice,
-    tag_filter: Option<TagFilter>,
+    tag_filter: Option<&TagFilter>,
     tags: &[&str],
 ) -> Result<String, String> {
     let order = Order::new(choice).map_err(|error| error.to_string())?;
-    let tag_filter = tag_filter.as_ref().map(Filter::new).transpose();
+    let tag_filter = tag_filter.map(Filter::new).transpose();
     let tag_filter = tag_filter.map_err(|error| flux_runtime::outcome::chain(&error))?;
     let claim = Claim::unlimited();
     let mut listed = Tags::default();
@@ -215,7 +215,7 @@ fn filters(
     #[case] tags: &[&str],
     #[case] expected: Result<&str, &str>,
 ) {
-    let found = select(&choice, Some(tag_filter), tags);
+    let found = select(&choice, Some(&tag_filter), tags);
     assert_eq!(found.as_deref().map_err(String::as_str), expected);
 }
 
@@ -226,7 +226,7 @@ fn equal_candidates_are_selected_alike_each_time() {
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     let first = filter("^v(?P<v>.*)-(?P<n>\\d+)$", "$v+$n");
     for _ in 0..10 {
-        let found = select(&semver("*"), Some(first.clone()), &tags);
+        let found = select(&semver("*"), Some(&first), &tags);
         assert_eq!(found.as_deref(), Ok("v1.0.0-199"));
     }
 }
@@ -234,10 +234,10 @@ fn equal_candidates_are_selected_alike_each_time() {
 #[test]
 fn hostile_filters_and_lists_have_an_end() {
     let large = filter(&r"\pL{40}".repeat(20), "");
-    let error = select(&semver("*"), Some(large), &["1.0.0"]).unwrap_err();
+    let error = select(&semver("*"), Some(&large), &["1.0.0"]).unwrap_err();
     assert!(error.contains("expression too large"), "{error}");
     let copies = filter("(.*)", &"$1".repeat(5000));
-    let error = select(&alphabetical("asc"), Some(copies), &["1.0.0"]).unwrap_err();
+    let error = select(&alphabetical("asc"), Some(&copies), &["1.0.0"]).unwrap_err();
     assert_eq!(error, SelectError::Empty.to_string());
 
     let tags = Tags::of_lines("1.0.0\n".repeat(5000));

@@ -165,8 +165,8 @@ async fn an_annotated_account_is_itself_the_login() -> Result {
     let requests = world.registry.requests();
     let sent = requests
         .into_iter()
-        .filter_map(|made| made.authorization)
-        .last();
+        .rev()
+        .find_map(|made| made.authorization);
     let sent = sent.unwrap_or_default();
     let token = sent.strip_prefix("Bearer ").unwrap_or_default();
     let user = reviewed(namespace, token, Some(&host)).await?;

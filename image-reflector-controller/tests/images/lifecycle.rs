@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::{REFLECTOR, World};
 
+const LEASE: kind_tests::Kind = kind_tests::Kind("coordination.k8s.io/v1", "Lease");
+
 #[tokio::test]
 async fn objects_are_finalized_and_their_tags_removed() -> Result {
     let world = World::start("img-delete", Registry::start()).await?;
@@ -115,7 +117,6 @@ async fn one_replica_leads() -> Result {
     world.apply("app", "").await?;
     world.scanned("app").await?;
     // IR-PROC-018, IR-PROC-020: the selector is in the name of the Lease
-    const LEASE: kind_tests::Kind = kind_tests::Kind("coordination.k8s.io/v1", "Lease");
     let names = world.namespace.names(LEASE).await?;
     let begin = "image-reflector-controller-leader-election-";
     ensure!(names.len() == 1 && names[0].starts_with(begin), "{names:?}");

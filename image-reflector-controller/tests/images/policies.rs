@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::{World, message};
 
+const NAMESPACE: kind_tests::Kind = kind_tests::Kind("v1", "Namespace");
+
 #[tokio::test]
 async fn each_kind_of_policy_selects_its_tag() -> Result {
     let world = World::start("img-policies", Registry::start()).await?;
@@ -271,7 +273,6 @@ async fn other_namespaces_need_permission() -> Result {
         .wait(IMAGE_POLICY, "app", "is denied", state(mismatch))
         .await?;
     // IR-POL-043
-    const NAMESPACE: kind_tests::Kind = kind_tests::Kind("v1", "Namespace");
     let label = json!({"metadata": {"labels": {"team": "a"}}});
     other.merge(NAMESPACE, &tenant, label).await?;
     other.wait_ready(IMAGE_POLICY, "app", "True").await?;

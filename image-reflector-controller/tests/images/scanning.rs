@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::{APP, World, message};
 
+const DEFINITION: Kind = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+
 /// The revision of tags that are in this order in the store.
 fn revision(tags: &[&str]) -> String {
     use sha2::Digest as _;
@@ -437,9 +439,7 @@ async fn new_objects_have_defaults() -> Result {
         ),
     ] {
         let refused = namespace.merge(kind, "a", json!({"spec": patch})).await;
-        let text = refused
-            .map(|_| String::new())
-            .unwrap_or_else(|error| error.to_string());
+        let text = refused.map_or_else(|error| error.to_string(), |_| String::new());
         ensure!(text.contains(expected), "{patch}: {text}");
     }
     // IR-POL-011, IR-POL-012: an empty policy and range are for the controller to refuse
@@ -452,7 +452,6 @@ async fn new_objects_have_defaults() -> Result {
             .await?;
     }
     // IR-REPO-001, IR-POL-001
-    const DEFINITION: Kind = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
     for (name, short) in [
         ("imagerepositories", json!(["imgrepo", "imagerepo"])),
         ("imagepolicies", json!(["imgpol", "imagepol"])),

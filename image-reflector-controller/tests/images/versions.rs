@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::world::World;
 
+const OLD: Kind = Kind("image.toolkit.fluxcd.io/v1beta2", "ImagePolicy");
+
 // IR-REPO-004, IR-POL-003, IR-POL-004
 #[tokio::test]
 async fn manifests_of_older_versions_apply_as_written() -> Result {
@@ -43,7 +45,6 @@ spec:
         .unwrap_or_default();
     assert_eq!(object["status"]["lastScanResult"]["tagCount"], 2);
     assert_eq!(object["spec"]["exclusionList"], json!(["^.*\\.sig$"]));
-    const OLD: Kind = Kind("image.toolkit.fluxcd.io/v1beta2", "ImagePolicy");
     let object = world
         .namespace
         .get(OLD, "v1beta1")

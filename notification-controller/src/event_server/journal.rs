@@ -103,10 +103,13 @@ impl Entry {
     }
 }
 
+/// What another process has left in a journal.
+type Left = Vec<(Event, Entry)>;
+
 impl Journal {
     /// The journal in the folder that the environment names; without, in the pod's folder for temporary files, and outside
     /// of a pod nowhere. Failures are logged: events are sent without a journal, too.
-    pub(crate) fn of_process() -> (Option<Arc<Self>>, Vec<(Event, Entry)>) {
+    pub(crate) fn of_process() -> (Option<Arc<Self>>, Left) {
         let named = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty());
         let in_pod = || {
             let inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
@@ -137,7 +140,7 @@ impl Journal {
     ///
     /// # Errors
     /// The folder cannot be written, or another process uses it.
-    fn open(folder: &Path) -> io::Result<(Arc<Self>, Vec<(Event, Entry)>)> {
+    fn open(folder: &Path) -> io::Result<(Arc<Self>, Left)> {
         fs::create_dir_all(folder)?;
         let lock = File::create(folder.join("lock"))?;
         lock.try_lock()

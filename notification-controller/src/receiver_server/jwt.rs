@@ -103,11 +103,14 @@ pub(super) fn unverified_issuer(token: &str) -> Result<String, IssuerError> {
     Ok(issuer.to_owned())
 }
 
+/// A document, and when it was fetched.
+type Kept = (Instant, Arc<Value>);
+
 /// The documents of issuers, each kept for a while. Clones share them.
 #[derive(Clone)]
 pub(super) struct Documents {
     client: reqwest::Client,
-    kept: Arc<Mutex<HashMap<String, (Instant, Arc<Value>)>>>,
+    kept: Arc<Mutex<HashMap<String, Kept>>>,
 }
 
 impl Documents {

@@ -1,10 +1,9 @@
 //! The definitions of the kinds, as the API server knows them.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kind_tests::{ALERT, Cluster, Kind, Namespace, PROVIDER, RECEIVER, Result, ensure};
-use kube::Api;
 use serde_json::{Value, json};
 
+const DEFINITION: Kind = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
 const GROUP: &str = "notification.toolkit.fluxcd.io";
 
 /// Applies an object of the group; the API server's refusal, or the object.
@@ -25,9 +24,10 @@ async fn apply(
 
 /// A definition as JSON.
 async fn definition(namespace: &Namespace, plural: &str) -> Result<Value> {
-    let api: Api<CustomResourceDefinition> = Api::all(namespace.client().clone());
-    let found = api.get(&format!("{plural}.{GROUP}")).await?;
-    Ok(serde_json::to_value(found)?)
+    let found = namespace
+        .get(DEFINITION, &format!("{plural}.{GROUP}"))
+        .await?;
+    Ok(found.unwrap_or_default())
 }
 
 /// The warning of the API server in answer to a request for a version.

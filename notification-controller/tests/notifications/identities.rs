@@ -91,32 +91,29 @@ async fn azure_and_google_give_tokens_for_a_service_account() -> Result {
         let asked = clouds.to(host);
         ensure!(asked.len() == 1, "{name}: {}", asked.len());
         // NC-PROV-062, NC-PROV-064, NC-PROV-065
-        match name {
-            "topic" => {
-                let claims = clouds::claims(&asked[0].field("subject_token"));
-                ensure!(
-                    claims["sub"] == subject && claims["aud"] == json!([audience]),
-                    "{claims}"
-                );
-                ensure!(
-                    clouds.to("iamcredentials.googleapis.com").len() == 1,
-                    "{name}"
-                );
-            }
-            _ => {
-                let scope = if name == "hub" {
-                    "https://eventhubs.azure.net//.default"
-                } else {
-                    "499b84ac-1321-427f-aa17-267ca6975798/.default"
-                };
-                ensure!(
-                    asked[0].field("scope") == scope,
-                    "{name}: {}",
-                    asked[0].body
-                );
-                let claims = clouds::claims(&asked[0].field("client_assertion"));
-                ensure!(claims["sub"] == subject, "{claims}");
-            }
+        if name == "topic" {
+            let claims = clouds::claims(&asked[0].field("subject_token"));
+            ensure!(
+                claims["sub"] == subject && claims["aud"] == json!([audience]),
+                "{claims}"
+            );
+            ensure!(
+                clouds.to("iamcredentials.googleapis.com").len() == 1,
+                "{name}"
+            );
+        } else {
+            let scope = if name == "hub" {
+                "https://eventhubs.azure.net//.default"
+            } else {
+                "499b84ac-1321-427f-aa17-267ca6975798/.default"
+            };
+            ensure!(
+                asked[0].field("scope") == scope,
+                "{name}: {}",
+                asked[0].body
+            );
+            let claims = clouds::claims(&asked[0].field("client_assertion"));
+            ensure!(claims["sub"] == subject, "{claims}");
         }
     }
     // NC-PROV-065: annotations have a form
