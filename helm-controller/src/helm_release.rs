@@ -185,7 +185,7 @@ impl HelmReleases {
             run.report_progress();
         }
         run.step(Action::Apply);
-        let done = release::reconcile(&pass, run).await;
+        let done = Box::pin(release::reconcile(&pass, run)).await;
         run.step(Action::Reconcile);
         Ok(done?)
     }

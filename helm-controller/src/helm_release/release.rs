@@ -119,7 +119,7 @@ pub(super) async fn reconcile(
                 }
                 Ok(())
             }
-            Step::Rollback => steps::roll_back(pass, run).await,
+            Step::Rollback => Box::pin(steps::roll_back(pass, run)).await,
             Step::Uninstall => steps::uninstall_to_remediate(pass, run).await,
         };
         let inputs = self::inputs(pass, run);

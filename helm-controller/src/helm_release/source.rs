@@ -1,7 +1,7 @@
 //! The source of the chart: which object, and whether it is ready (HC-CHART-013 to HC-CHART-019).
 
 use flux_api::helm::{ChartReferenceKind, ChartTemplateKind, HelmRelease};
-use flux_api::meta::{Artifact, Condition, ConditionStatus, FluxObject as _, FluxStatus};
+use flux_api::meta::{Artifact, ConditionStatus, FluxObject as _, FluxStatus};
 use flux_api::source::{ExternalArtifact, HelmChart, OCIRepository};
 use flux_references::{ObjectRef, ReadError, Sources, key_in};
 use flux_runtime::queue::Key;
@@ -205,7 +205,7 @@ pub(super) async fn find(
 
 /// Why a source is not ready, its artifact apart (HC-CHART-017).
 fn unready<K: Resource + HasStatus<Status: FluxStatus>>(source: &K) -> Option<String> {
-    let of_type = |kind: &str| source.condition(kind).map(|c: &Condition| c.clone());
+    let of_type = |kind: &str| source.condition(kind).cloned();
     let observed = source.status().and_then(FluxStatus::observed_generation);
     if source.meta().generation.unwrap_or_default() != observed.unwrap_or_default() {
         let ready = of_type("Ready").filter(|ready| ready.status == ConditionStatus::False);

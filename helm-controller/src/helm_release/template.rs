@@ -355,7 +355,6 @@ fn helm_chart(object: &HelmRelease, template: &HelmChartTemplate) -> Option<Helm
             provider: verify.provider.clone(),
             secret_ref: verify.secret_ref.clone(),
             match_oidc_identity: verify.match_oidc_identity.clone(),
-            ..HelmChartVerification::default()
         }),
         ..HelmChartSpec::default()
     })
@@ -387,7 +386,6 @@ fn oci_repository(object: &HelmRelease, template: &HelmChartTemplate) -> OCIRepo
                 match_oidc_identity: verify.match_oidc_identity.clone(),
                 trusted_root_secret_ref: verify.trusted_root_secret_ref.clone(),
             }),
-        ..OCIRepositorySpec::default()
     }
 }
 

@@ -27,7 +27,7 @@ pub(in super::super) async fn roll_back(
     pass: &Pass<'_>,
     run: &mut Run<HelmRelease>,
 ) -> Result<(), ActionFailed> {
-    let result = roll_back_to_previous(pass, run).await;
+    let result = Box::pin(roll_back_to_previous(pass, run)).await;
     summarize(run, pass.tools.policy.digests);
     result
 }

@@ -92,7 +92,10 @@ fn report_success(run: &mut Run<HelmRelease>) {
     let Some(current) = latest(&run.status.history).cloned() else {
         return;
     };
-    let hooks = current.test_hooks.as_ref().map_or(0, |hooks| hooks.len());
+    let hooks = current
+        .test_hooks
+        .as_ref()
+        .map_or(0, std::collections::BTreeMap::len);
     let result = match hooks {
         0 => "no test hooks".to_owned(),
         1 => "1 test hook completed successfully".to_owned(),
