@@ -87,7 +87,7 @@ impl Pass<'_> {
     }
 
     /// What performs actions with these options, logging to `logs`.
-    pub(super) fn releaser(&self, logs: &Logs, options: Options) -> Releaser {
+    pub(super) fn releaser(&self, logs: &Logs, options: &Options) -> Releaser {
         releaser(&self.target, &self.storage, logs, options)
     }
 
@@ -108,11 +108,11 @@ impl Pass<'_> {
 }
 
 /// What performs actions on a cluster, with the records in a namespace.
-pub(super) fn releaser(target: &Target, storage: &str, logs: &Logs, options: Options) -> Releaser {
+pub(super) fn releaser(target: &Target, storage: &str, logs: &Logs, options: &Options) -> Releaser {
     let options = Options {
         checks: target.checks.clone(),
         log: Arc::new(logs.clone()),
-        ..options
+        ..*options
     };
     Releaser::new(target.cluster.clone(), storage, options)
 }

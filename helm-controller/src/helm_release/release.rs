@@ -78,7 +78,9 @@ pub(super) async fn reconcile(
         if found.state == State::Unmanaged
             && ran.is_empty()
             && let Some(attempt) = pass.interrupted
-            && steps::resume(pass, run, attempt).await.map_err(unread)?
+            && steps::resume(pass, run, attempt)
+                .await
+                .map_err(|error| unread(&error))?
         {
             (found, _) = state(pass, run).await?;
         }
@@ -138,8 +140,8 @@ pub(super) async fn reconcile(
     }
 }
 
-fn unread(error: RecordsError) -> ReleaseError {
-    ReleaseError::State(flux_errors::chain(&error))
+fn unread(error: &RecordsError) -> ReleaseError {
+    ReleaseError::State(flux_errors::chain(error))
 }
 
 /// The state of the release, and what differs on the cluster if that was looked for.
@@ -198,7 +200,10 @@ async fn drift(
     pass: &Pass<'_>,
     records: &flux_release::Records,
 ) -> Result<Option<Detected>, ReleaseError> {
-    let release = records.last(&pass.name).await.map_err(unread)?;
+    let release = records
+        .last(&pass.name)
+        .await
+        .map_err(|error| unread(&error))?;
     let Some(release) = release else {
         return Ok(None);
     };

@@ -124,10 +124,9 @@ pub(super) fn reinstalls_other_chart(object: &HelmRelease) -> bool {
 pub(super) fn install_method(object: &HelmRelease, helm3_defaults: bool) -> ApplyMethod {
     let install = object.spec.install.as_ref();
     match install.and_then(|install| install.server_side_apply) {
-        Some(true) => ApplyMethod::ServerSide,
         Some(false) => ApplyMethod::ClientSide,
         None if helm3_defaults => ApplyMethod::ClientSide,
-        None => ApplyMethod::ServerSide,
+        Some(true) | None => ApplyMethod::ServerSide,
     }
 }
 

@@ -50,8 +50,9 @@ impl SourceRef {
     pub(super) fn of_status(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let (kind, namespace, name) = match parts.as_slice() {
-            [namespace, name] => (SourceKind::HelmChart, namespace, name),
-            ["HelmChart", namespace, name] => (SourceKind::HelmChart, namespace, name),
+            [namespace, name] | ["HelmChart", namespace, name] => {
+                (SourceKind::HelmChart, namespace, name)
+            }
             ["OCIRepository", namespace, name] => (SourceKind::OCIRepository, namespace, name),
             _ => return None,
         };

@@ -172,13 +172,12 @@ async fn write(
         run.trace(R::HelmChartSyncErr, flux_runtime::outcome::chain(&error));
         error
     })?;
-    match action {
-        Some(action) => {
-            let message = format!("{} {shown}", action.title());
-            tracing::info!("{message}");
-            run.trace(action.reason(), message);
-        }
-        None => tracing::info!("{shown} is in-sync"),
+    if let Some(action) = action {
+        let message = format!("{} {shown}", action.title());
+        tracing::info!("{message}");
+        run.trace(action.reason(), message);
+    } else {
+        tracing::info!("{shown} is in-sync");
     }
     if let Some(stored) = stored {
         keep(tools.sources, wanted.kind, stored);
@@ -263,15 +262,12 @@ fn seen(sources: &Sources, wanted: &SourceRef) -> Option<String> {
         let parts = (&meta.uid, meta.generation, &meta.labels, &meta.annotations);
         serde_json::to_string(&parts).unwrap_or_default()
     }
-    match wanted.kind {
-        SourceKind::OCIRepository => {
-            let found = sources.oci_repositories.get(&wanted.key)?;
-            Some(state(&*found))
-        }
-        _ => {
-            let found = sources.helm_charts.get(&wanted.key)?;
-            Some(state(&*found))
-        }
+    if wanted.kind == SourceKind::OCIRepository {
+        let found = sources.oci_repositories.get(&wanted.key)?;
+        Some(state(&*found))
+    } else {
+        let found = sources.helm_charts.get(&wanted.key)?;
+        Some(state(&*found))
     }
 }
 
@@ -345,7 +341,6 @@ fn helm_chart(object: &HelmRelease, template: &HelmChartTemplate) -> Option<Helm
         source_ref: LocalHelmChartSourceReference {
             kind: source.kind.clone(),
             name: source.name.clone(),
-            ..LocalHelmChartSourceReference::default()
         },
         interval: spec.interval.unwrap_or(object.spec.interval),
         reconcile_strategy: Some(strategy.unwrap_or_else(|| CHART_VERSION.into())),

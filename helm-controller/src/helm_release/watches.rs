@@ -26,7 +26,7 @@ pub(crate) fn references(object: &HelmRelease) -> Vec<ObjectRef> {
         match reference.kind {
             ValuesKind::Secret => found.push(config("Secret", &reference.name)),
             ValuesKind::ConfigMap => found.push(config("ConfigMap", &reference.name)),
-            _ => {}
+            ValuesKind::Other(_) => {}
         }
     }
     found

@@ -150,16 +150,16 @@ async fn definitions_of_the_chart_come_first() -> Result {
                 {"id": format!("_{name}_apiextensions.k8s.io_CustomResourceDefinition"), "v": "v1"}]),
         "{object}"
     );
-    let api = bench.namespace.api(CRD).await?;
-    let found = serde_json::to_value(api.get(&name).await?)?;
+    let found = bench.namespace.get(CRD, &name).await?.unwrap_or_default();
     ensure!(
         found["metadata"]["labels"]["helm.toolkit.fluxcd.io/name"] == "web",
         "{found}"
     );
     bench.namespace.delete(HELM_RELEASE, "web").await?;
     bench.namespace.wait_gone(HELM_RELEASE, "web").await?;
-    ensure!(api.get_opt(&name).await?.is_some(), "the definition went");
-    api.delete(&name, &Default::default()).await?;
+    let kept = bench.namespace.get(CRD, &name).await?;
+    ensure!(kept.is_some(), "the definition went");
+    bench.namespace.delete(CRD, &name).await?;
     Ok(())
 }
 

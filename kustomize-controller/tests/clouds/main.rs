@@ -14,7 +14,7 @@ use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, Cluster, KUSTOMIZATION, Result, SECRET, Source, ensure};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::material::{data_key, for_service};
@@ -239,7 +239,7 @@ async fn the_clouds_say_where_their_clusters_are_and_give_tokens_for_them() -> R
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("remote-{provider}")}, "data": data})
             .to_string()
     };
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
+    let maps: Api<ConfigMap> = Api::all(client.clone());
     for (provider, id, account, describes) in [
         // KC-REMOTE-014, RT-ACL-017
         ("aws", aws, "", "eks.eu-west-1.amazonaws.com"),
@@ -263,10 +263,9 @@ async fn the_clouds_say_where_their_clusters_are_and_give_tokens_for_them() -> R
         let yaml = applier.kustomization(&name, &["prune: true", "wait: true", &reference]);
         applier.namespace.apply(&yaml).await?;
         applier.applied(&name, &revision).await?;
-        ensure!(
-            maps.get_opt(provider).await?.is_some(),
-            "{provider}: not applied there"
-        );
+        let fields = format!("metadata.name={provider},metadata.namespace={namespace}");
+        let applied = maps.list(&ListParams::default().fields(&fields)).await?;
+        ensure!(applied.items.len() == 1, "{provider}: not applied there");
         let described = clouds.to(describes).len();
         ensure!(described > 0, "{provider}: nobody said where it is");
         // KC-REMOTE-005: what is known of a cluster is kept

@@ -654,12 +654,12 @@ async fn write(remote: Remote, name: &'static str, count: usize, force: Force) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_commit_of_concurrent_writers_is_lost() {
+    const EACH: usize = 4;
     // IA-STATUS-038, IA-GIT-115
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return;
     }
-    const EACH: usize = 4;
     let (ssh, key) = ssh_server(|builder| builder);
     let server = HttpGitServer::builder().root(ssh.root()).start();
     let repo = repository(&server);

@@ -15,13 +15,17 @@ use support::Random;
 
 /// A reference with its data: `None` if the object does not exist, `Some(None)` if it lacks the key.
 #[derive(Clone, Debug, Default)]
+/// The object, if it exists, and what its key holds.
+type Data = Option<Found>;
+type Found = Option<String>;
+
 struct Reference {
     kind: &'static str,
     name: &'static str,
     path: Option<String>,
     literal: bool,
     optional: bool,
-    data: Option<Option<String>>,
+    data: Data,
 }
 
 fn map(name: &'static str, data: &str) -> Reference {

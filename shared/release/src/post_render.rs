@@ -255,13 +255,13 @@ impl<'s> GoPatch<'s> {
         Self {
             patch: &patch.patch,
             target: patch.target.as_ref().map(|target| GoSelector {
-                group: text(&target.group),
-                version: text(&target.version),
-                kind: text(&target.kind),
-                namespace: text(&target.namespace),
-                name: text(&target.name),
-                annotation_selector: text(&target.annotation_selector),
-                label_selector: text(&target.label_selector),
+                group: text(target.group.as_ref()),
+                version: text(target.version.as_ref()),
+                kind: text(target.kind.as_ref()),
+                namespace: text(target.namespace.as_ref()),
+                name: text(target.name.as_ref()),
+                annotation_selector: text(target.annotation_selector.as_ref()),
+                label_selector: text(target.label_selector.as_ref()),
             }),
         }
     }

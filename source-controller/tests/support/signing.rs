@@ -231,9 +231,9 @@ impl Notary {
 fn cbor_head(major: u8, length: usize) -> Vec<u8> {
     let length = u16::try_from(length).unwrap();
     match length {
-        0..24 => vec![major << 5 | length.to_be_bytes()[1]],
-        24..256 => vec![major << 5 | 24, length.to_be_bytes()[1]],
-        _ => [&[major << 5 | 25][..], &length.to_be_bytes()].concat(),
+        0..24 => vec![(major << 5) | length.to_be_bytes()[1]],
+        24..256 => vec![(major << 5) | 0x18, length.to_be_bytes()[1]],
+        _ => [&[(major << 5) | 0x19][..], &length.to_be_bytes()].concat(),
     }
 }
 

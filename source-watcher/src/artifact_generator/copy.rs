@@ -68,7 +68,10 @@ pub(super) enum OperationError {
     #[error("invalid exclude pattern '{0}': {PatternError}", PatternError = PatternError::TooManyAlternatives)]
     ExcludeTooMany(String),
     #[error("invalid glob pattern '{pattern}'")]
-    Glob { pattern: String, source: GlobError },
+    Glob {
+        pattern: String,
+        source: Box<GlobError>,
+    },
     #[error(transparent)]
     TooSlow(#[from] TooSlow),
     #[error("no files match pattern '{pattern}' in source '{alias}'")]

@@ -5,8 +5,9 @@ use serde_json::json;
 use super::*;
 
 fn object(spec: serde_json::Value) -> HelmRelease {
-    let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": "web", "namespace": "apps"}, "spec": spec});
+    let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+        "metadata": {"name": "web", "namespace": "apps"}});
+    object["spec"] = spec;
     serde_json::from_value(object).unwrap()
 }
 
@@ -112,10 +113,10 @@ fn access_is_denied_in_upstreams_words() {
 }
 
 fn chart(status: serde_json::Value) -> HelmChart {
-    let object = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart",
+    let mut object = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart",
         "metadata": {"name": "c", "namespace": "apps", "generation": 2},
-        "spec": {"chart": "c", "interval": "1m", "sourceRef": {"kind": "HelmRepository", "name": "r"}},
-        "status": status});
+        "spec": {"chart": "c", "interval": "1m", "sourceRef": {"kind": "HelmRepository", "name": "r"}}});
+    object["status"] = status;
     serde_json::from_value(object).unwrap()
 }
 

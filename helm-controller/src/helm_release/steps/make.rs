@@ -123,7 +123,7 @@ async fn start_install(pass: &Pass<'_>, logs: &Logs) -> Result<(Releaser, Action
         take_ownership: !spec.disable_take_ownership,
         ..Options::default()
     };
-    let releaser = pass.releaser(logs, options);
+    let releaser = pass.releaser(logs, &options);
     definitions(pass, &releaser, spec.crds.as_ref(), method).await?;
     let has_target = object.spec.target_namespace.as_ref();
     let install = releaser.install(InstallOptions {
@@ -160,7 +160,7 @@ async fn start_upgrade(pass: &Pass<'_>, logs: &Logs) -> Result<(Releaser, Action
         force: spec.force, // without effect where objects are applied server-side (HC-ACT-094)
         ..Options::default()
     };
-    let releaser = pass.releaser(logs, options);
+    let releaser = pass.releaser(logs, &options);
     let upgrade = releaser.upgrade(
         &pass.name,
         UpgradeOptions {
@@ -199,10 +199,9 @@ async fn definitions(
     method: ApplyMethod,
 ) -> Result<(), NotStarted> {
     let policy = match policy {
-        None => CrdPolicy::Create, // HC-CRD-001
         Some(CRDsPolicy::Other(other)) if other.is_empty() => CrdPolicy::Create,
         Some(CRDsPolicy::Skip) => CrdPolicy::Skip,
-        Some(CRDsPolicy::Create) => CrdPolicy::Create,
+        None | Some(CRDsPolicy::Create) => CrdPolicy::Create, // HC-CRD-001
         Some(CRDsPolicy::CreateReplace) => CrdPolicy::CreateReplace,
         Some(CRDsPolicy::Other(other)) => return Err(NotStarted::Policy(other.clone())),
     };

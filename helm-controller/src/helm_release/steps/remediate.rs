@@ -61,7 +61,7 @@ async fn roll_back_to_previous(
         force: spec.force, // without effect where objects are applied server-side
         ..Options::default()
     };
-    let releaser = pass.releaser(&logs, options);
+    let releaser = pass.releaser(&logs, &options);
     let options = RollbackOptions {
         revision: previous.version.into(),
         disable_hooks: spec.disable_hooks,

@@ -55,7 +55,7 @@ async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), Ac
         timeout: timeout(&pass.object, Step::Test).to_std(),
         ..Options::default()
     };
-    let releaser = pass.releaser(&Logs::default(), options);
+    let releaser = pass.releaser(&Logs::default(), &options);
     let filters = test_options(&spec.filters);
     let action = releaser.test(&pass.name, &filters);
     let action = action.await.map_err(|error| pass.failed(&error))?;

@@ -64,7 +64,7 @@ impl Uninstalling<'_> {
             propagation: settings::propagation(object),
             ..Options::default()
         };
-        let releaser = releaser(self.target, &self.storage, logs, options);
+        let releaser = releaser(self.target, &self.storage, logs, &options);
         let options = UninstallOptions {
             keep_history: spec.keep_history,
             disable_hooks: spec.disable_hooks,

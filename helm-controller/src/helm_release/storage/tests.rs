@@ -7,8 +7,9 @@ use serde_json::json;
 use super::*;
 
 fn object(spec: serde_json::Value) -> HelmRelease {
-    let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": "web", "namespace": "apps"}, "spec": spec});
+    let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+        "metadata": {"name": "web", "namespace": "apps"}});
+    object["spec"] = spec;
     serde_json::from_value(object).unwrap()
 }
 

@@ -3,9 +3,9 @@
 use super::*;
 
 fn object(chart: Value) -> HelmRelease {
-    let object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": "web", "namespace": "apps"},
-        "spec": {"interval": "10m", "chart": chart}});
+    let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+        "metadata": {"name": "web", "namespace": "apps"}, "spec": {"interval": "10m"}});
+    object["spec"]["chart"] = chart;
     serde_json::from_value(object).unwrap()
 }
 

@@ -5,8 +5,11 @@ use git_servers::Authority;
 
 use super::*;
 
+/// The data of a Secret.
+type Data = Vec<(&'static str, &'static [u8])>;
+
 /// Each type with a fitting spec and Secret.
-fn every_type() -> Vec<(&'static str, Value, Vec<(&'static str, &'static [u8])>)> {
+fn every_type() -> Vec<(&'static str, Value, Data)> {
     let spec =
         |address: &str| json!({"address": address, "channel": "a/b", "proxy": "http://proxy:1"});
     let token: Vec<(&str, &[u8])> = vec![("token", b"u:t")];

@@ -178,7 +178,9 @@ fn an_ignored_field_is_left_to_its_manager_or_unchanged() {
     let rules_of = rules(&["/spec/replicas", "/spec/paused"], None);
     let resolved = rules_of.resolve(&defaulted, &dry_run, "flux");
     assert_eq!(resolved.len(), 1);
-    resolved.iter().for_each(|one| one.apply(&mut payload));
+    for one in &resolved {
+        one.apply(&mut payload);
+    }
     assert_eq!(payload.into_value(), json!({ "spec": { "paused": true } }));
     // KC-SSA-043
     let missing = Object::new(json!({})).unwrap();

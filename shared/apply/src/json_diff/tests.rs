@@ -12,6 +12,7 @@ fn patch(old: &Value, new: &Value) -> Value {
 
 #[test]
 fn differences_are_operations_in_the_order_of_keys() {
+    use OperationKind::{Add, Remove, Replace};
     // HC-DRIFT-007
     for (old, new, want) in [
         (
@@ -64,7 +65,6 @@ fn differences_are_operations_in_the_order_of_keys() {
     }
     let operations = json_diff(&json!({ "a": 1, "b": 2 }), &json!({ "b": 3, "c": 4 }));
     let kinds: Vec<OperationKind> = operations.iter().map(|each| each.kind).collect();
-    use OperationKind::{Add, Remove, Replace};
     assert_eq!(kinds, [Remove, Replace, Add]);
     assert_eq!(
         (&operations[1].old, &operations[1].new),

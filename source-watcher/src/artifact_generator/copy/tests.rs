@@ -1,6 +1,6 @@
 //! What copies do, by upstream's cases.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

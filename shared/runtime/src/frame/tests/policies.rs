@@ -1,5 +1,10 @@
 //! The policies in which kinds differ: each test fails if its policy has no effect.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "closures stand for reconcilers, whose failures are large"
+)]
+
 use std::collections::BTreeMap;
 
 use flux_api::extensions::ArtifactGenerator;
