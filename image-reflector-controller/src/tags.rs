@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn tags_are_sorted_descending_and_stay_doubled() {
         let list = tags(&["1.0.0", "v1", "1.0.0-rc", "a", "V1", "a", "b.sig"]);
-        let sorted = list.sorted(|tag| *tag != *"b.sig", &Claim::unlimited());
+        let sorted = list.sorted(|tag| *tag != "b.sig", &Claim::unlimited());
         let sorted = sorted.unwrap();
         let found: Vec<_> = sorted.iter().collect();
         assert_eq!(found, ["v1", "a", "a", "V1", "1.0.0-rc", "1.0.0"]);

@@ -341,6 +341,7 @@ fn helm_chart(object: &HelmRelease, template: &HelmChartTemplate) -> Option<Helm
         source_ref: LocalHelmChartSourceReference {
             kind: source.kind.clone(),
             name: source.name.clone(),
+            ..LocalHelmChartSourceReference::default()
         },
         interval: spec.interval.unwrap_or(object.spec.interval),
         reconcile_strategy: Some(strategy.unwrap_or_else(|| CHART_VERSION.into())),

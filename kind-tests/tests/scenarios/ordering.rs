@@ -261,7 +261,8 @@ async fn a_failed_health_check_names_the_object_and_recovers_once_fixed() -> Res
     let expected = format!(
         "timeout waiting for: [Deployment/{namespace}/stuck status: 'InProgress']; Deployment/{namespace}/stuck: Pod stuck-"
     );
-    let text = ready(&failed)["message"].as_str().unwrap_or_default();
+    let failed = ready(&failed);
+    let text = failed["message"].as_str().unwrap_or_default();
     for part in [
         &*expected,
         " has no node: Unschedulable: ",

@@ -13,12 +13,13 @@ use oracle::{Answer, Oracle, base64, cases};
 use serde_json::{Value, json};
 use support::Random;
 
-/// A reference with its data: `None` if the object does not exist, `Some(None)` if it lacks the key.
-#[derive(Clone, Debug, Default)]
-/// The object, if it exists, and what its key holds.
+/// The data of an object, if it exists.
 type Data = Option<Found>;
+/// What its key holds, if it has the key.
 type Found = Option<String>;
 
+/// A reference with its data: `None` if the object does not exist, `Some(None)` if it lacks the key.
+#[derive(Clone, Debug, Default)]
 struct Reference {
     kind: &'static str,
     name: &'static str,

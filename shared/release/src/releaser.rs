@@ -200,6 +200,17 @@ impl Releaser {
     /// are not interrupted.
     pub async fn perform_until(
         &self,
+        action: Action,
+        stored: &mut (dyn FnMut(&Release) + Send),
+        stopped: impl Future<Output = ()> + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Performed {
+        // An action is large, and every future that awaits this one would hold it.
+        Box::pin(self.carry_out(action, stored, stopped, shutdown)).await
+    }
+
+    async fn carry_out(
+        &self,
         mut action: Action,
         stored: &mut (dyn FnMut(&Release) + Send),
         stopped: impl Future<Output = ()> + Send,

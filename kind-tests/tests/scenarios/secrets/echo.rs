@@ -109,7 +109,7 @@ async fn answer(
         }
         "json" => {
             let error = json!({"code": "DENIED", "message": text, "detail": {"request": text}});
-            let errors = axum::Json(json!({"errors": [error]}));
+            let errors = as_json(&json!({"errors": [error]}));
             (StatusCode::FORBIDDEN, errors).into_response()
         }
         "internal" => (StatusCode::FORBIDDEN, format!("{MARK}internal")).into_response(),
@@ -117,7 +117,7 @@ async fn answer(
         "renewed" if String::from_utf8_lossy(&body).contains("refresh1") => {
             (StatusCode::FORBIDDEN, text).into_response()
         }
-        "granted" | "renewed" => axum::Json(json!({
+        "granted" | "renewed" => as_json(&json!({
             "token": format!("{MARK}granted"),
             "refresh_token": format!("{MARK}refresh1"),
         }))
@@ -128,13 +128,13 @@ async fn answer(
         }
         "pages" => {
             let next = format!("<{}?n=1&token={MARK}page>; rel=\"next\"", uri.path());
-            let tags = axum::Json(json!({"name": "a", "tags": ["1.0.0"]}));
+            let tags = as_json(&json!({"name": "a", "tags": ["1.0.0"]}));
             ([(header::LINK, next)], tags).into_response()
         }
         "app" => {
             let token =
                 json!({"token": format!("{MARK}apptoken"), "expires_at": "2099-01-01T00:00:00Z"});
-            (StatusCode::CREATED, axum::Json(token)).into_response()
+            (StatusCode::CREATED, as_json(&token)).into_response()
         }
         code => {
             let status = code
@@ -155,4 +155,11 @@ async fn answer(
 /// The letters and digits of a text, which are valid anywhere in a URL.
 fn hidden(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+fn as_json(value: &serde_json::Value) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
 }

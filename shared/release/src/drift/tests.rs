@@ -24,11 +24,13 @@ fn resource(kind: &str) -> Resource {
 }
 
 fn map(data: Value) -> Value {
-    json!({
+    let mut map = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "m", "namespace": "apps", "resourceVersion": "7", "labels": { "a": "1" }, "generation": 1 },
-        "data": data, "status": { "x": 1 },
-    })
+        "status": { "x": 1 },
+    });
+    map["data"] = data;
+    map
 }
 
 fn between(live: &Value, applied: &Value, rules: &[IgnoreRule]) -> Difference {

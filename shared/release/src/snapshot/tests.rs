@@ -102,11 +102,11 @@ fn a_snapshot_has_what_upstream_records() {
 
 #[test]
 fn only_the_record_of_a_snapshot_is_verified() {
+    type Edit = fn(&mut Release);
     // HC-ACT-035, HC-ACT-078
     let release = release();
     let taken = snapshot(DigestAlgorithm::Sha512, &release, "install", "sha256:ab");
     assert_eq!(verify_record(&taken, &release), Ok(()));
-    type Edit = fn(&mut Release);
     let edits: [(&str, Edit, bool); 9] = [
         ("name", |r| r.name = "other".to_owned(), false),
         ("revision", |r| r.revision = 8, false),
