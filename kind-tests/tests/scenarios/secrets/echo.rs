@@ -157,9 +157,7 @@ fn hidden(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
-fn as_json(value: &serde_json::Value) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        value.to_string(),
-    )
+fn as_json(value: &serde_json::Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (headers, value.to_string()).into_response()
 }
