@@ -216,6 +216,11 @@ const VARIABLES: &[Variable] = &[
         "The host and port of an emulator of Pub/Sub, for Providers of the type `googlepubsub`.",
     ),
     variable(
+        "KUBERNETES_SERVICE_HOST",
+        &["notification-controller"],
+        "Set by the kubelet: tells a Pod from a process outside of a cluster, for the default of `NOTIFICATION_JOURNAL`.",
+    ),
+    variable(
         "KUBECONFIG",
         ALL,
         "Kubeconfig files, separated by colons, in place of the pod's service account.",

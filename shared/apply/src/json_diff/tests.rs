@@ -56,8 +56,8 @@ fn differences_are_operations_in_the_order_of_keys() {
             json!({ "metadata": { "labels": { "a": "1" }, "annotations": { "b": "1" }, "name": "n" } }),
             json!({ "metadata": { "labels": { "a": "2" }, "annotations": { "b": "2" }, "name": "n" } }),
             json!([
-                { "op": "replace", "path": "/metadata/annotations", "value": { "b": "2" } },
-                { "op": "replace", "path": "/metadata/labels", "value": { "a": "2" } },
+                { "op": "replace", "path": "/metadata/annotations/b", "value": "2" },
+                { "op": "replace", "path": "/metadata/labels/a", "value": "2" },
             ]),
         ),
     ] {

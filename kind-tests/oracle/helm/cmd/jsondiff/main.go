@@ -14,12 +14,12 @@ func main() {
 }
 
 type request struct {
-	Old json.RawMessage `json:"old"`
-	New json.RawMessage `json:"new"`
+	Old any `json:"old"`
+	New any `json:"new"`
 }
 
 func diff(r request) (any, error) {
-	patch, err := jsondiff.CompareJSON(r.Old, r.New, jsondiff.Rationalize())
+	patch, err := jsondiff.Compare(r.Old, r.New, jsondiff.Rationalize())
 	if err != nil {
 		return nil, err
 	}
