@@ -122,8 +122,8 @@ const CASES: &[Case] = &[
     // The alias is there when tags and conditions are looked at, and a condition overrides tags.
     Case {
         row: "HE-VAL-008",
-        dependencies: "dependencies: [{name: db, version: 1.x, alias: store, tags: [t], condition: store.on}]",
-        values: "tags: {t: true}\nstore: {on: false}\n",
+        dependencies: "dependencies: [{name: db, version: 1.x, alias: store, tags: [t], condition: store.use}]",
+        values: "tags: {t: true}\nstore: {use: false}\n",
         files: &[
             ("charts/db/templates/t.yaml", "a: store"),
             (
@@ -184,8 +184,8 @@ const CASES: &[Case] = &[
     // The first path with a boolean decides; a text and a table do not.
     Case {
         row: "HE-VAL-012",
-        dependencies: "dependencies: [{name: db, version: 1.x, condition: 'db.none,db.text,db.table,db.off,db.on'}]",
-        values: "db: {text: 'true', table: {a: 1}, off: false, on: true}\n",
+        dependencies: "dependencies: [{name: db, version: 1.x, condition: 'db.none,db.text,db.table,db.never,db.always'}]",
+        values: "db: {text: 'true', table: {a: 1}, never: false, always: true}\n",
         files: &[("charts/db/templates/t.yaml", "a: 1")],
         want: &[],
     },
@@ -199,13 +199,13 @@ const CASES: &[Case] = &[
     Case {
         row: "HE-VAL-013",
         dependencies: "dependencies: [{name: mid, version: 1.0.0}]",
-        values: "mid: {in: {on: false}}\nin: {on: true}\n",
+        values: "mid: {in: {use: false}}\nin: {use: true}\n",
         files: &[
             (
                 "charts/mid/Chart.yaml",
-                "apiVersion: v2\nname: mid\nversion: 1.0.0\ndependencies: [{name: in, version: 1.0.0, condition: in.on}]\n",
+                "apiVersion: v2\nname: mid\nversion: 1.0.0\ndependencies: [{name: in, version: 1.0.0, condition: in.use}]\n",
             ),
-            ("charts/mid/values.yaml", "in: {on: true}\n"),
+            ("charts/mid/values.yaml", "in: {use: true}\n"),
             ("charts/mid/templates/t.yaml", "mid: 1"),
             (
                 "charts/mid/charts/in/Chart.yaml",
@@ -234,8 +234,8 @@ const CASES: &[Case] = &[
     },
     Case {
         row: "HE-VAL-015",
-        dependencies: "dependencies: [{name: db, version: 1.x, alias: one}, {name: db, version: 1.x, alias: two, condition: two.on}]",
-        values: "two: {on: false}\n",
+        dependencies: "dependencies: [{name: db, version: 1.x, alias: one}, {name: db, version: 1.x, alias: two, condition: two.use}]",
+        values: "two: {use: false}\n",
         files: &[(
             "templates/t.yaml",
             "a: '{{ range .Chart.Dependencies }}{{ .Name }} {{ .Alias }} {{ .Enabled }}{{ end }}'",

@@ -56,7 +56,11 @@ fn wrong_results(case: &Value) -> Vec<String> {
 // RT-SSA-024
 #[test]
 fn every_rule_matches_upstream() {
-    let wrong: Vec<String> = cases().iter().flat_map(wrong_results).collect();
+    // FR-N-137: a text with a number is that number in ours.
+    let is_ours = |case: &&Value| case["name"] != "generation not integer";
+    let cases = cases();
+    let wrong = cases.iter().filter(is_ours).flat_map(wrong_results);
+    let wrong: Vec<String> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
