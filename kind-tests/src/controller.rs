@@ -342,8 +342,11 @@ impl Controller {
         Ok(())
     }
 
-    /// Terminates it as Kubernetes does, and returns its exit status.
+    /// Terminates it as Kubernetes does, unless it has ended by itself, and returns its exit status.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
             kill_process(pid, Signal::TERM).doing(format!("end {}", self.name))?;
         }

@@ -1,5 +1,7 @@
 //! The process: flags that end it, its selector, its kinds of events.
 
+use std::time::Duration;
+
 use kind_tests::controller::Settings;
 use kind_tests::{Cluster, Controller, IMAGE_POLICY, IMAGE_REPOSITORY, Namespace, Result, ensure};
 use registries::Registry;
@@ -20,6 +22,13 @@ async fn ended(topic: &str, flags: &[&str]) -> Result<(Option<i32>, Vec<Value>)>
             line["msg"] == "problem running manager"
         })
         .await?;
+    // It ends by itself: the signal would tell another story.
+    let ended = async {
+        while controller.runs() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    namespace.wait_for("the end of the process", ended).await?;
     let status = controller.terminate().await?;
     Ok((status.code(), controller.log().entries()))
 }
