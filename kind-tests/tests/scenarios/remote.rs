@@ -275,10 +275,15 @@ async fn moving_to_another_cluster_leaves_what_is_not_owned_there() -> Result {
         .namespace
         .apply(&secret("value", &second.kubeconfig()?))
         .await?;
-    let yaml = applier.kustomization("app", &SPEC);
+    // Both change at once: otherwise the first revision would be applied there, and with it what is called b.
+    let mut paused = SPEC.to_vec();
+    paused.push("suspend: true");
+    let yaml = applier.kustomization("app", &paused);
     applier.namespace.apply(&yaml).await?;
     let files = [("a.yaml", &*config_map("a", "2"))];
     applier.publish("main@sha1:2", &files).await?;
+    let yaml = applier.kustomization("app", &SPEC);
+    applier.namespace.apply(&yaml).await?;
     applier.applied("app", "main@sha1:2").await?;
     assert_eq!(second.value().await?.as_deref(), Some("2"));
     // FR-N-145: the inventory names no cluster, and the owner labels are checked where it is pruned
