@@ -51,23 +51,20 @@ pub(crate) struct Flags {
 
 /// The flags of the gate `OOMWatch` (HC-PROC-012 to HC-PROC-014).
 #[derive(clap::Args, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub(crate) struct OomFlags {
     /// The share of the memory limit, in percent, at which the process stops.
-    #[arg(
-        long = "oom-watch-memory-threshold",
-        default_value = "95",
-        allow_hyphen_values = true
-    )]
-    pub(crate) memory_threshold: u8,
+    #[arg(long, default_value = "95", allow_hyphen_values = true)]
+    pub(crate) oom_watch_memory_threshold: u8,
     /// How often the used memory is read.
-    #[arg(long = "oom-watch-interval", default_value = "500ms", value_parser = parse_duration, allow_hyphen_values = true)]
-    pub(crate) interval: Duration,
+    #[arg(long, default_value = "500ms", value_parser = parse_duration, allow_hyphen_values = true)]
+    pub(crate) oom_watch_interval: Duration,
     /// The file with the memory limit; found below `/sys/fs/cgroup` where empty.
-    #[arg(long = "oom-watch-max-memory-path", default_value = "")]
-    pub(crate) max_memory_path: String,
+    #[arg(long, default_value = "")]
+    pub(crate) oom_watch_max_memory_path: String,
     /// The file with the used memory; found below `/sys/fs/cgroup` where empty.
-    #[arg(long = "oom-watch-current-memory-path", default_value = "")]
-    pub(crate) current_memory_path: String,
+    #[arg(long, default_value = "")]
+    pub(crate) oom_watch_current_memory_path: String,
 }
 
 /// The algorithm is unknown (HC-PROC-015).
@@ -152,9 +149,18 @@ mod tests {
         assert!(account.is_empty());
         // HC-PROC-012, HC-PROC-013
         let oom = &read.oom;
-        assert_eq!((oom.memory_threshold, oom.interval.as_millis()), (95, 500));
+        assert_eq!(
+            (
+                oom.oom_watch_memory_threshold,
+                oom.oom_watch_interval.as_millis()
+            ),
+            (95, 500)
+        );
         // HC-PROC-014
-        assert!(oom.max_memory_path.is_empty() && oom.current_memory_path.is_empty());
+        assert!(
+            oom.oom_watch_max_memory_path.is_empty()
+                && oom.oom_watch_current_memory_path.is_empty()
+        );
         // HC-PROC-015
         assert_eq!(read.digests().unwrap(), DigestAlgorithm::Sha256);
         // HC-PROC-020

@@ -56,11 +56,11 @@ impl OomWatch {
     }
 
     fn below(cgroups: &Path, flags: &OomFlags) -> Result<Self, OomWatchError> {
-        let threshold = flags.memory_threshold;
+        let threshold = flags.oom_watch_memory_threshold;
         if !(1..=100).contains(&threshold) {
             return Err(OomWatchError::Threshold(threshold));
         }
-        let interval = flags.interval;
+        let interval = flags.oom_watch_interval;
         if interval < MIN_INTERVAL {
             return Err(OomWatchError::Interval(interval));
         }
@@ -72,8 +72,8 @@ impl OomWatch {
                 Some(PathBuf::from(given))
             }
         };
-        let limit = found(&flags.max_memory_path, LIMITS);
-        let current = found(&flags.current_memory_path, USES);
+        let limit = found(&flags.oom_watch_max_memory_path, LIMITS);
+        let current = found(&flags.oom_watch_current_memory_path, USES);
         let (limit, current) = match (limit, current) {
             (Some(limit), Some(current)) => (limit, current),
             (None, None) => return Err(OomWatchError::NoPaths),
@@ -164,10 +164,10 @@ mod tests {
 
     fn flags() -> OomFlags {
         OomFlags {
-            memory_threshold: 95,
-            interval: Duration::from_millis(500),
-            max_memory_path: String::new(),
-            current_memory_path: String::new(),
+            oom_watch_memory_threshold: 95,
+            oom_watch_interval: Duration::from_millis(500),
+            oom_watch_max_memory_path: String::new(),
+            oom_watch_current_memory_path: String::new(),
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
         // HC-PROC-012
         for threshold in [0, 101] {
             let flags = OomFlags {
-                memory_threshold: threshold,
+                oom_watch_memory_threshold: threshold,
                 ..flags()
             };
             assert_eq!(
@@ -220,7 +220,7 @@ mod tests {
         }
         // HC-PROC-013
         let flags = OomFlags {
-            interval: Duration::from_millis(49),
+            oom_watch_interval: Duration::from_millis(49),
             ..flags()
         };
         assert_eq!(
@@ -237,9 +237,9 @@ mod tests {
         fs::write(&limit, "1000").unwrap();
         fs::write(&current, "949").unwrap();
         let flags = OomFlags {
-            interval: MIN_INTERVAL,
-            max_memory_path: limit.display().to_string(),
-            current_memory_path: current.display().to_string(),
+            oom_watch_interval: MIN_INTERVAL,
+            oom_watch_max_memory_path: limit.display().to_string(),
+            oom_watch_current_memory_path: current.display().to_string(),
             ..flags()
         };
         let watch = OomWatch::new(&flags).unwrap();

@@ -45,7 +45,7 @@ const READY_MESSAGE: &str = "repository up-to-date";
 /// The Trace event of a run that had nothing to look at (IA-STATUS-033).
 const UNCHANGED: &str = "no change since last reconciliation";
 
-/// How often a run starts over because somebody else has moved the branch (IA-GIT-115).
+/// How often a run starts over because another push has moved the branch (IA-GIT-115).
 const ATTEMPTS: u32 = 6;
 /// The pause before the second attempt; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -194,7 +194,7 @@ enum End {
     },
 }
 
-/// How an attempt ended: with an end of the run, or because somebody else has moved the branch.
+/// How an attempt ended: with an end of the run, or because another push has moved the branch.
 enum Attempt {
     Done(End),
     /// Another run of this process had its turn meanwhile.
@@ -211,7 +211,7 @@ impl Automations {
         folder.map_err(|error| SourceError::WorkFolder(error).into())
     }
 
-    /// Checks out, updates, commits and pushes; starts over if somebody else has pushed meanwhile, so that no commit is lost
+    /// Checks out, updates, commits and pushes; starts over if another push came first, so that no commit is lost
     /// and none is given up (IA-GIT-115, IA-STATUS-038).
     async fn attempts(
         &self,

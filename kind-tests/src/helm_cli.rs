@@ -17,7 +17,7 @@ pub enum Helm {
 /// The command, built from its Go module if it is not cached (two to five minutes).
 pub fn program(helm: Helm) -> Result<PathBuf> {
     let (cache, module, version) = match helm {
-        Helm::V4 => ("helm-cli-4", "helm.sh/helm/v4", "v4.2.4"),
+        Helm::V4 => ("helm-cli-4", "helm.sh/helm/v4", "v4.3.2"),
         Helm::V3 => ("helm-cli-3", "helm.sh/helm/v3", "v3.21.4"),
     };
     let program = GoProgram {

@@ -184,7 +184,7 @@ async fn recovered(namespace: &Namespace) -> Result {
     Ok(())
 }
 
-// SC-GIT-110, SC-OCI-069, SC-BKT-037; SC-HREPO-042
+// SC-OCI-069, SC-BKT-037, SC-HREPO-042
 #[tokio::test]
 async fn full_and_read_only_disks_serve_what_they_have() -> Result {
     let Some(servers) = Servers::start().await else {

@@ -376,7 +376,7 @@ async fn watches_have_the_configured_scope() -> Result {
         let requests = namespace
             .wait_for(&format!("{paths:?} are watched"), watched)
             .await??;
-        // SC-PROC-029; SC-PROC-032, SC-PROC-052: no Secrets and ConfigMaps; RT-WAT-006: all with the same selector
+        // SC-PROC-029, SC-PROC-052: no Secrets and ConfigMaps; RT-WAT-006: all with the same selector
         let selector = format!("labelSelector={SHARD_LABEL}%3D{}", namespace.name());
         let selector = selector.replace('/', "%2F");
         for request in requests

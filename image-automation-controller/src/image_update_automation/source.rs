@@ -152,7 +152,7 @@ impl Plan {
     }
 
     /// How the branch is pushed: forced only if it is another one than was checked out, and unless its remote state is ignored
-    /// only while nobody else has moved it (IA-GIT-080, IA-GIT-081).
+    /// only while it was not moved by another push (IA-GIT-080, IA-GIT-081).
     pub(super) fn push(&self, gates: Gates) -> PushOptions {
         PushOptions {
             refspecs: Vec::new(),
@@ -186,7 +186,7 @@ impl Plan {
         }))
     }
 
-    /// Whether the run can start over after somebody else has moved the branch: not if the state of the remote branch is
+    /// Whether the run can start over after another push has moved the branch: not if the state of the remote branch is
     /// ignored, since it would come to the same commit (IA-GIT-115).
     pub(super) fn follows_branch(&self, gates: Gates) -> bool {
         !self.switches || gates.all_branches

@@ -12,7 +12,7 @@ use crate::world::World;
 async fn a_commit_that_is_pushed_meanwhile_survives() -> Result {
     let world = World::start("ia-meanwhile").await?;
     let repo = world.repo("app.git");
-    // While the first push is under way, somebody else's commit arrives.
+    // While the first push is under way, a commit of another writer arrives.
     repo.branch("human", "main");
     let human = repo.commit("human").file("note.txt", "by hand\n").create();
     repo.hook(

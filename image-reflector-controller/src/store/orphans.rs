@@ -1,9 +1,8 @@
 //! Removes the tags of repositories that are gone: deleted while no process could see it.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use flux_runtime::queue::Key;
 

@@ -122,7 +122,7 @@ fn signed_by(secret: &str, time: &str, scope: &str, canonical: &str) -> String {
     hex::encode(mac(&key, &text))
 }
 
-/// Checks a URL that was signed for anybody who has it: for which action of STS, and with which further headers.
+/// Checks a presigned URL: for which action of STS, and with which further headers.
 pub(crate) fn check_presigned(
     state: &State,
     url: &str,

@@ -90,8 +90,7 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
         "failed early due to stalled resources: [Bucket/{}/two status: 'Failed']",
         applier.namespace.name()
     );
-    // KC-HEALTH-007, KC-HEALTH-008, KC-API-046
-    // FR-N-140
+    // KC-HEALTH-007, KC-API-046, FR-N-140
     for kind in ["Ready", "Healthy"] {
         let condition = condition(&ill, kind).cloned().unwrap_or_default();
         assert_eq!(
@@ -232,8 +231,7 @@ async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
             ],
         )
         .await?;
-    // KC-HEALTH-011, KC-PROC-036, KC-EVT-006
-    // FR-N-142: the run that follows is there
+    // KC-HEALTH-011, KC-PROC-036, FR-N-142: the run that follows is there
     let message = format!(
         "Health checks canceled due to new reconciliation triggered by GitRepository/{}/app",
         applier.namespace.name()

@@ -266,7 +266,7 @@ async fn moving_to_another_cluster_leaves_what_is_not_owned_there() -> Result {
     let yaml = applier.kustomization("app", &["prune: true"]);
     applier.namespace.apply(&yaml).await?;
     applier.applied("app", "main@sha1:1").await?;
-    // Somebody else's object of the same name is on the other cluster.
+    // An object of another owner with the same name is on the other cluster.
     let second = Second::start(&name, None).await?;
     let foreign =
         serde_json::from_value(json!({"metadata": {"name": "b"}, "data": {"v": "theirs"}}))?;

@@ -193,8 +193,7 @@ async fn keys_of_every_kind_decrypt() -> Result {
     let app = applier.kustomization("app", &["prune: true", &with("all")]);
     applier.namespace.apply(&app).await?;
     applier.applied("app", "main@sha1:1").await?;
-    // KC-SOPS-032, KC-SOPS-033, KC-SOPS-036
-    // FR-N-128: no program is needed
+    // KC-SOPS-032, KC-SOPS-033, FR-N-128: no program is needed
     for name in ["x25519", "hybrid", "pgp-rsa"] {
         assert_eq!(
             value(&applier, name, "token").await?,

@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(80);
 /// For how long an event is sent again.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// From how many entries on a map is searched for those that nobody uses.
+/// From how many entries on a map is searched for those that are no longer in use.
 const MANY: usize = 256;
 
 /// A lock for each key, which is given in the order of the requests.

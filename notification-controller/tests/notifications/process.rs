@@ -360,7 +360,7 @@ async fn only_the_own_namespace_is_watched_and_config_watches_can_be_off() -> Re
     world.apply("Alert", "all", spec).await?;
     world.delivered("to the own").await?;
     ensure!(service.got().is_empty(), "{:?}", service.lines());
-    // NC-PROC-021: a labelled Secret that changes wakes nobody
+    // NC-PROC-021: a labelled Secret that changes has no effect
     world.secret("token", "token: one").await?;
     let label = json!({"metadata": {"labels": {"reconcile.fluxcd.io/watch": "Enabled"}}});
     world

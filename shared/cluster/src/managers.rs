@@ -71,7 +71,7 @@ impl Cleanup {
         patch
     }
 
-    /// The JSON patch that only takes over the fields of the listed managers; empty if there are none (RT-SSA-026).
+    /// The JSON patch that only takes over the fields of the listed managers; empty if they own no fields (RT-SSA-026).
     pub fn take_over_patch(&self, live: &Object, owner: &str) -> Vec<Value> {
         let fields = self.take_over(live, owner).map(replace_managed_fields);
         fields.into_iter().collect()

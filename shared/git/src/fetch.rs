@@ -449,7 +449,7 @@ pub(crate) fn one_commit<'a>(
     all_branches(remote, talk)
 }
 
-/// Fetches all branches with their history. `None` if there are none.
+/// Fetches all branches with their history. `None` if the repository has no branches.
 fn all_branches(remote: &Remote, mut talk: Conversation<'_>) -> Result<Option<Store>, Error> {
     let clone = remote.failing(Phase::Clone);
     let mut tips: Vec<ObjectId> = talk

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use crate::config::FieldSpec;
 use crate::error::{Context, Error, Result};
 use crate::meter::{Allowance, Meter};
-use crate::node;
 use crate::options::Options;
 use crate::output::{Resource, Resources};
 use crate::stack::with_stack;
 use crate::state::State;
-use crate::target;
 use crate::transformer::{Annotations, Labels, Transformer};
+use crate::{node, target};
 
 /// Labels and annotations for `metadata` of every object; selectors and templates stay as they are (HC-POST-003).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

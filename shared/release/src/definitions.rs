@@ -171,7 +171,7 @@ impl Releaser {
         let change = Change {
             cluster: self.cluster(),
             kinds,
-            // Nothing is pruned, so nobody's ownership matters.
+            // Nothing is pruned, so the owner does not matter.
             owner: Owner {
                 name: "",
                 namespace: "",

@@ -32,7 +32,7 @@ pub(crate) struct Owned<'o> {
     pub(crate) unknown: Vec<(&'o Object, RequestError)>,
 }
 
-/// Objects that are deleted whoever owns them.
+/// Objects that are deleted without a check of their owner.
 pub(crate) fn unchecked(objects: &[Object]) -> Vec<(&Object, String)> {
     let objects = objects.iter();
     objects.map(|object| (object, String::new())).collect()

@@ -9,7 +9,7 @@ use memchr::{memchr, memmem};
 pub(crate) struct InvalidSeparator(pub(crate) String);
 
 /// The byte ranges of the documents, without the lines that separate them. Each but the last ends with its line break; the
-/// lines between them are kept by whoever writes the file.
+/// lines between them are kept by the caller.
 pub(crate) fn split(text: &str) -> Result<Vec<Range<usize>>, InvalidSeparator> {
     let bytes = text.as_bytes();
     let mut documents = Vec::new();

@@ -129,8 +129,7 @@ fn files_of_every_format_key_and_rule_decrypt_as_by_sops() {
         }
         let plain = file.decrypt(&key, Mac::Ignored).unwrap();
         for (output, expected) in &case.plain {
-            // KC-SOPS-026, KC-SOPS-029, KC-SOPS-030
-            // FR-N-125, FR-N-127
+            // KC-SOPS-029, KC-SOPS-030, FR-N-127
             let found = plain.write(format(output));
             if found.as_ref().ok() != expected.as_ref() {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

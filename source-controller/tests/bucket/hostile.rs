@@ -190,7 +190,7 @@ async fn lists_that_make_no_sense_are_errors() -> Result {
     Ok(())
 }
 
-// SC-BKT-026 to SC-BKT-028; SC-PROC-062
+// SC-BKT-026, SC-BKT-027, SC-BKT-028
 #[tokio::test]
 async fn what_is_no_bucket_keeps_the_last_artifact() -> Result {
     let Some((store, front)) = seaweed().await else {

@@ -53,7 +53,7 @@ impl World {
     }
 }
 
-// SC-AUTH-044, SC-AUTH-050, SC-PROC-038; RT-ENV-009: the identity of the controller, from the variables of each cloud
+// SC-AUTH-044, SC-PROC-038, RT-ENV-009: the identity of the controller, from the variables of each cloud
 #[tokio::test]
 async fn charts_of_cloud_registries_are_pulled_by_the_controller() -> Result {
     let cloud = CloudSettings::start()?;

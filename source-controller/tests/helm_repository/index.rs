@@ -114,7 +114,7 @@ async fn an_unchanged_index_is_not_stored_again() -> Result {
     Ok(())
 }
 
-// SC-AUTH-040, SC-AUTH-042, SC-HREPO-027; RT-SEC-016
+// SC-AUTH-040, SC-HREPO-027, RT-SEC-016
 #[tokio::test]
 async fn credentials_and_certificates_come_from_secrets() -> Result {
     let authority = Authority::new();

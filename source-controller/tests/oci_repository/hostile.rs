@@ -156,7 +156,7 @@ async fn a_pull_secret_that_is_named_often_is_read_once() -> Result {
     world.controller.check_memory()
 }
 
-// SC-OCI-026 to SC-OCI-029; SC-PROC-062
+// SC-OCI-026, SC-OCI-027, SC-OCI-029
 #[tokio::test]
 async fn what_is_no_artifact_keeps_the_last_one() -> Result {
     let layer = tar_gz(&[("b", &"content\n".repeat(1000))]);

@@ -334,7 +334,7 @@ async fn trust_policies_decide_on_notation_signatures() -> Result {
     Ok(())
 }
 
-// SC-VER-035: the trusted root of the public instance is in the program, and nobody is asked for it
+// SC-VER-035: the trusted root of the public instance is in the program, and no server is asked for it
 #[tokio::test]
 async fn signatures_by_the_public_instance_are_verified() -> Result {
     let proxy = Proxy::http(None);
@@ -366,7 +366,7 @@ async fn signatures_by_the_public_instance_are_verified() -> Result {
     Ok(())
 }
 
-// SC-VER-037, FR-H-091: how bundles are found, and that the older layout is looked at only where there are none
+// SC-VER-037, FR-H-091: how bundles are found, and that the older layout is looked at only where bundles are missing
 #[tokio::test]
 async fn bundles_come_before_the_older_layout() -> Result {
     let recorded = recorded();

@@ -65,7 +65,7 @@ pub(crate) fn push_layers(registry: &Registry, repository: &str, digest: &str, l
 
 /// Pushes a Sigstore bundle of the artifact with this digest.
 pub(crate) fn push_bundle(registry: &Registry, repository: &str, digest: &str, bundle: &str) {
-    let size = 528; // nobody looks at the size that a bundle refers to
+    let size = 528; // the size is not checked that a bundle refers to
     let bundle = (BUNDLE, bundle.as_bytes());
     push_referrer(registry, repository, (digest, size), BUNDLE, bundle);
 }

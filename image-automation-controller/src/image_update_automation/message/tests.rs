@@ -97,7 +97,7 @@ fn rendered(template: &str) -> String {
     "122"
 )]
 #[case("I{{ .Changed.FileChanges | toString | sha1sum | trunc 4 }}", "If5af")]
-// IA-MSG-014 to IA-MSG-017: some of each family
+// IA-MSG-014, IA-MSG-015, IA-MSG-017: some of each family
 #[case(
     "{{ \"b,a\" | splitList \",\" | sortAlpha | join \"+\" }} {{ camelcase \"a_b\" }} {{ indent 2 \"x\" }}",
     "a+b AB   x"

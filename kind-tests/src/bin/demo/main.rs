@@ -8,9 +8,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use kind_tests::controller;
 use kind_tests::{
-    Cluster, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, is_ready,
+    Cluster, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, controller,
+    is_ready,
 };
 use screen::{heading, say, table};
 use serde_json::Value;

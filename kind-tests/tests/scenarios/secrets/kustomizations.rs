@@ -545,8 +545,7 @@ const SPECS: &[Case] = &[
 
 const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 
-// KC-SUB-009, KC-SSA-031, RT-LOG-011
-// KC-EVT-015
+// KC-SUB-009, RT-LOG-011, KC-EVT-015
 #[tokio::test]
 async fn secret_values_are_never_shown_while_they_are_applied() -> Result {
     let flux = Flux::start_with("secrets-apply", talkative(), talkative()).await?;

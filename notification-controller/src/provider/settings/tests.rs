@@ -126,7 +126,7 @@ fn half_credentials_are_no_credentials() {
         refusal("bitbucketserver", &none, &secrets),
         "failed to get TLS config: secret 'ns/s': malformed basic auth - has 'password' but missing 'username'"
     );
-    // NC-PROV-026: neither does half of a GitHub App's data, nor a certificate that is none
+    // NC-PROV-026: neither does half of a GitHub App's data, nor an invalid certificate
     let secrets = Secrets {
         own: secret(&[("token", b"t"), ("githubAppID", b"1")]),
         ..Secrets::default()

@@ -72,8 +72,7 @@ fn every_type_uses_its_proxy_and_most_their_certificates() {
     let without_certificates = ["discord", "googlechat", "telegram", "lark"];
     for (kind, spec, secret) in every_type() {
         let at = settings(kind, &spec, &secret);
-        // NC-PROVCAP-002, NC-INCIDENTIO-003, NC-ZOOM-003
-        // NC-WEBEX-003, NC-MSTEAMS-006, NC-OTEL-011
+        // NC-PROVCAP-002
         assert!(matches!(at.client_options().proxy, Proxy::Url(_)), "{kind}");
         let secrets = super::super::settings::tests::with_certificates(&secret, &pem);
         let provider = super::super::settings::tests::provider(kind, &spec);

@@ -89,7 +89,7 @@ impl SharedMap {
         }
     }
 
-    /// The list under a key; a new one if there is none.
+    /// The list under a key; a new one if it is missing.
     pub(super) fn list(&self, key: &str) -> Result<SharedList, SetError> {
         match self.0.borrow().get(key) {
             None => Ok(SharedList::default()),
@@ -98,7 +98,7 @@ impl SharedMap {
         }
     }
 
-    /// The table under a key; a new one if there is none.
+    /// The table under a key; a new one if it is missing.
     pub(super) fn map(&self, key: &str) -> Result<Self, SetError> {
         match self.0.borrow().get(key) {
             None => Ok(Self::default()),

@@ -62,8 +62,7 @@ async fn a_token_is_exchanged_for_one_of_entra_id() {
     }
 }
 
-// RT-WID-011, SC-AUTH-057, SC-AUTH-067
-// FR-N-130
+// RT-WID-011, SC-AUTH-067, FR-N-130
 #[tokio::test]
 async fn the_default_chain_takes_the_first_that_is_configured() {
     let clouds = Clouds::start();

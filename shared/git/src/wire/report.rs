@@ -117,7 +117,7 @@ impl<R: Read> SideBand<R> {
     }
 
     /// Reads what comes after the report, up to the end of the response: hooks that run after the update may be stopped
-    /// if nobody reads their output.
+    /// if their output is not read.
     pub(crate) fn drain(&mut self) {
         let mut rest = [0; 4096];
         let mut bytes = 0_u64;

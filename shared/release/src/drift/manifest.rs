@@ -1,4 +1,4 @@
-//! The objects of a record's manifest as they should be on the cluster.
+//! The objects of a record's manifest as the manifest wants them on the cluster.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use flux_helm::action::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE};
 use crate::convert::json_of_document;
 use crate::error::DriftError;
 
-/// An object as it should be.
+/// An object as the manifest wants it.
 pub(super) struct Desired {
     pub(super) object: Object,
 }
