@@ -73,7 +73,7 @@ impl Seaweed {
     /// # Panics
     /// If it cannot be made.
     pub async fn make_bucket(&self, bucket: &str) {
-        for _ in 0..300 {
+        for _ in 0..900 {
             if self.send(Method::PUT, &format!("{bucket}/"), b"").await == StatusCode::OK
                 && self
                     .send(Method::PUT, &format!("{bucket}/probe"), b"x")
