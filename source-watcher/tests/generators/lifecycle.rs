@@ -276,6 +276,7 @@ async fn only_selected_generators_are_reconciled() -> Result {
     world
         .generate("foreign", &SPEC.replace("app", "foreign"))
         .await?;
+    world.ready("foreign").await?;
     world.namespace.merge(GENERATOR, "foreign", other).await?;
     world.reconcile("gen").await?;
     let foreign = world
