@@ -89,8 +89,12 @@ async fn storage_that_cannot_be_used_ends_the_process() -> Result {
             }
         };
         namespace.wait_for("the process has ended", ended).await?;
-        let log = refused.log().lines().join("\n");
-        ensure!(log.contains(why), "{log}");
+        let told = async {
+            while !refused.log().lines().join("\n").contains(why) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        namespace.wait_for(why, told).await?;
     }
     Ok(())
 }

@@ -131,6 +131,7 @@ async fn archives_are_packed_as_upstreams_are() -> Result {
         assert_eq!(owner, (0, 0, 0), "{path}");
     }
     let wanted = [
+        "750 . ",
         "600 .sourceignore *.txt\n",
         "600 app.tgz kept",
         "600 b.txt text",
