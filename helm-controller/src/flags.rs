@@ -72,15 +72,12 @@ pub(crate) struct OomFlags {
 #[error("unable to configure canonical digest algorithm: algorithm '{0}' is not available")]
 pub(crate) struct UnknownAlgorithm(String);
 
-impl Flags {
-    /// The algorithm of `--snapshot-digest-algo`.
-    ///
-    /// # Errors
-    /// It is unknown.
-    pub(crate) fn digests(&self) -> Result<DigestAlgorithm, UnknownAlgorithm> {
-        let name = &self.snapshot_digest_algo;
-        DigestAlgorithm::named(name).ok_or_else(|| UnknownAlgorithm(name.clone()))
-    }
+/// The algorithm of `--snapshot-digest-algo`.
+///
+/// # Errors
+/// It is unknown.
+pub(crate) fn digest_algorithm(name: &str) -> Result<DigestAlgorithm, UnknownAlgorithm> {
+    DigestAlgorithm::named(name).ok_or_else(|| UnknownAlgorithm(name.to_owned()))
 }
 
 /// The gates, each with its default (HC-PROC-031..044). `AdoptLegacyReleases`, `DetectDrift` and `CorrectDrift` are accepted
@@ -162,7 +159,8 @@ mod tests {
                 && oom.oom_watch_current_memory_path.is_empty()
         );
         // HC-PROC-015
-        assert_eq!(read.digests().unwrap(), DigestAlgorithm::Sha256);
+        let digests = digest_algorithm(&read.snapshot_digest_algo);
+        assert_eq!(digests.unwrap(), DigestAlgorithm::Sha256);
         // HC-PROC-020
         assert!(!manager.enable_leader_election && manager.leader_election_release_on_cancel);
         // HC-PROC-022
@@ -190,12 +188,9 @@ mod tests {
     #[test]
     fn digests_have_a_known_algorithm() {
         for name in ["sha256", "sha384", "sha512", "blake3", "sha1"] {
-            let read = flags(&[&format!("--snapshot-digest-algo={name}")]);
-            assert_eq!(read.digests().unwrap().name(), name);
+            assert_eq!(digest_algorithm(name).unwrap().name(), name);
         }
-        let unknown = flags(&["--snapshot-digest-algo=md5"])
-            .digests()
-            .unwrap_err();
+        let unknown = digest_algorithm("md5").unwrap_err();
         assert!(unknown.to_string().contains("md5"), "{unknown}");
     }
 

@@ -18,7 +18,7 @@ use flux_tenancy::{Access, Clusters};
 use kube::runtime::watcher;
 use tokio::sync::Semaphore;
 
-use crate::flags::Flags;
+use crate::flags::{Flags, digest_algorithm};
 use crate::helm_release::{
     Charts, FIELD_MANAGER, HelmReleases, Policy, SETTINGS, Seen, Written, applied_revision,
     on_source, references,
@@ -40,7 +40,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         requeue_dependency: flags.dependency.requeue_dependency,
         default_service_account: flags.impersonation.default_service_account.clone(),
         override_managers: flags.takeover.override_manager.clone(),
-        digests: flags.digests()?,
+        digests: digest_algorithm(&flags.snapshot_digest_algo)?,
         additive_expressions: gate("AdditiveCELDependencyCheck"),
         allow_dns: gate("AllowDNSLookups"),
         cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
