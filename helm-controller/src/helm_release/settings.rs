@@ -341,4 +341,4 @@ fn text(field: Option<&String>) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 
-fn object(spec: serde_json::Value) -> HelmRelease {
+/// The HelmRelease `apps/web` with this spec.
+pub(in crate::helm_release) fn object(spec: serde_json::Value) -> HelmRelease {
     let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
         "metadata": {"name": "web", "namespace": "apps"}});
     object["spec"] = spec;

@@ -5,13 +5,7 @@ use flux_release::snapshot::snapshot;
 use serde_json::json;
 
 use super::*;
-
-fn object(spec: serde_json::Value) -> HelmRelease {
-    let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": "web", "namespace": "apps"}});
-    object["spec"] = spec;
-    serde_json::from_value(object).unwrap()
-}
+use crate::helm_release::settings::tests::object;
 
 // HC-ACT-025
 #[test]
