@@ -110,8 +110,8 @@ impl Reconciler for Buckets {
         let work_dir = work_dir.map_err(StepError::WorkDirectory)?;
         let folder = work_dir.path();
 
-        let held = self.publisher.inspect(run).await;
-        held.map_err(StepError::from)?.announce(run).await?;
+        let presence = self.publisher.inspect(run).await;
+        presence.map_err(StepError::from)?.announce(run).await?;
 
         run.step(Action::ReconcileSource);
         let access = access::read(run, &self.secrets).await?;

@@ -85,8 +85,8 @@ impl Reconciler for HelmCharts {
         let object = run.object().clone();
         let interval = object.spec.interval.to_std();
 
-        let held = self.publisher.inspect(run).await;
-        held.map_err(StepError::from)?.announce(run).await?;
+        let presence = self.publisher.inspect(run).await;
+        presence.map_err(StepError::from)?.announce(run).await?;
         if run.conditions.is(SOURCE_VERIFIED, Status::False) {
             run.conditions.remove(SOURCE_VERIFIED); // it is found out anew (SC-HCHART-016)
         }

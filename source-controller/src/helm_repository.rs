@@ -79,8 +79,8 @@ impl Reconciler for HelmRepositories {
         let timeout = crate::helm::timeout(spec);
         let interval = crate::helm::interval(spec);
 
-        let held = self.publisher.inspect(run).await;
-        held.map_err(StepError::from)?.announce(run).await?;
+        let presence = self.publisher.inspect(run).await;
+        presence.map_err(StepError::from)?.announce(run).await?;
 
         run.step(Action::ReconcileSource);
         let remote = self.remote(run, timeout).await?;

@@ -85,8 +85,8 @@ impl Reconciler for OCIRepositories {
         let work_dir = flux_publish::work_folder(run, &self.work);
         let work_dir = work_dir.map_err(StepError::WorkDirectory)?;
 
-        let held = self.publisher.inspect(run).await;
-        held.map_err(StepError::from)?.announce(run).await?;
+        let presence = self.publisher.inspect(run).await;
+        presence.map_err(StepError::from)?.announce(run).await?;
         if run.conditions.is(SOURCE_VERIFIED, Status::False) {
             run.conditions.remove(SOURCE_VERIFIED); // it is found out anew; a success stands for the version before
         }

@@ -5,7 +5,7 @@ use flux_yaml::Value;
 
 use crate::error::{Cause, Context, Error, Fail, Result};
 use crate::loader::{Loader, Session};
-use crate::meter::{Allowance, Held, Meter};
+use crate::meter::{Allowance, Charge, Meter};
 use crate::node::{self, Extent};
 use crate::options::{Options, Order};
 use crate::origin::{ORIGIN, TRANSFORMATIONS};
@@ -76,8 +76,8 @@ fn on_this_thread(
     match built {
         // Once something was found missing, later errors may be consequences of that.
         _ if !needs.is_empty() => Ok(Build::Needs(needs)),
-        Ok((resources, held)) => {
-            held.keep();
+        Ok((resources, charge)) => {
+            charge.keep();
             Ok(Build::Done(Output {
                 resources,
                 warnings: session.warnings.take(),
@@ -87,7 +87,7 @@ fn on_this_thread(
     }
 }
 
-fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources, Held)> {
+fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources, Charge)> {
     let mut state = State::new(session.options, &session.meter);
     let loader = Loader::open(session, tree, dir)?;
     let mut target = Target::load(loader)?.into_root();
@@ -121,7 +121,7 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources,
             || key == TRANSFORMATIONS && !transformations
     };
     let meter = state.meter();
-    let mut held = Held::new(meter);
+    let mut charge = Charge::new(meter);
     let mut resources = Vec::with_capacity(all.map.len());
     for mut resource in all.map.into_list() {
         meter.steps(1)?;
@@ -141,10 +141,10 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources,
         let value = written
             .map_err(|fail| meter.in_object_of(resource.kind(), fail))
             .context(|| id(&resource))?;
-        held.take(Extent::of_value(&value).bytes)?;
+        charge.take(Extent::of_value(&value).bytes)?;
         resources.push(Resource { value });
     }
-    Ok((Resources(resources), held))
+    Ok((Resources(resources), charge))
 }
 
 /// Whether the object can certainly be written as YAML.

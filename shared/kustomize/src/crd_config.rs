@@ -8,7 +8,7 @@ use crate::config::{FieldSpec, json_kind, merge_one};
 use crate::error::{Context, Result};
 use crate::id::Gvk;
 use crate::loader::Loader;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::secrecy::unreadable;
 use crate::transformer_config::{NameReference, TransformerConfig};
 
@@ -20,7 +20,7 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
     let mut config = TransformerConfig::default();
     for path in paths {
         let text = loader.load(path)?;
-        let (definitions, _held) = parse(&text, loader.meter())
+        let (definitions, _charge) = parse(&text, loader.meter())
             .context(|| format!("unable to parse open API definition from '{path}'"))?;
         for (name, definition) in &definitions {
             let properties = properties(definition);
@@ -48,13 +48,13 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
     Ok(config)
 }
 
-fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<(Map, Held)> {
+fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<(Map, Charge)> {
     let is_json = match text.first() {
         // KZ-CRD-007: upstream panics.
         None => return Err("the file is empty".into()),
         Some(first) => *first == b'{',
     };
-    let (value, held) = meter.read(text, |text, claim| {
+    let (value, charge) = meter.read(text, |text, claim| {
         if is_json {
             flux_yaml::json::from_str_within(text, claim)
         } else {
@@ -69,7 +69,7 @@ fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<(Map, Held)> {
             format!("error unmarshaling JSON: while decoding JSON: {error}")
         }
     })?;
-    Ok((definitions, held))
+    Ok((definitions, charge))
 }
 
 fn definitions(value: Value) -> Result<Map, String> {

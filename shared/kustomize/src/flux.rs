@@ -240,7 +240,7 @@ fn read(file: &TreePath, text: &[u8], meter: &Rc<Meter>) -> Result<Map, Generate
     let read = meter.read(text, |text, claim| {
         flux_yaml::sigs::from_str_within(text, claim)
     });
-    let (value, _held) = read.map_err(|stop| GenerateError::Bound(stop.into_error()))?;
+    let (value, _charge) = read.map_err(|stop| GenerateError::Bound(stop.into_error()))?;
     let value = value.map_err(|error| fail(unreadable(&error, text)))?;
     shape::kustomization(&value).map_err(|error| {
         fail(format!(

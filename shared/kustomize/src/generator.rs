@@ -13,7 +13,7 @@ use key_values::Entry;
 use crate::config::{GeneratorArgs, GeneratorOptions};
 use crate::error::{Context, Result};
 use crate::loader::Loader;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::node::{self, Changes, Kind, Node, Style};
 use crate::resource::{Behavior, Resource};
 use crate::secrecy::MASK;
@@ -24,14 +24,14 @@ const LINE: usize = 70;
 /// Generates a ConfigMap.
 pub(crate) fn config_map(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resource> {
     let mut object = base("ConfigMap", args)?;
-    let mut held = Held::new(loader.meter());
+    let mut charge = Charge::new(loader.meter());
     let (mut data, mut binary) = (Vec::new(), Vec::new());
-    for (key, value) in pairs(loader, args, false, &mut held)? {
+    for (key, value) in pairs(loader, args, false, &mut charge)? {
         match String::from_utf8(value) {
             Ok(text) => data.push((key, text)),
             // KZ-GEN-013
             Err(error) => {
-                held.take(2 * error.as_bytes().len())?;
+                charge.take(2 * error.as_bytes().len())?;
                 binary.push((key, base64_lines(error.as_bytes())));
             }
         }
@@ -51,10 +51,10 @@ pub(crate) fn secret(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resour
         &args.kind
     };
     set(&mut object, "type", node::string(kind));
-    let mut held = Held::new(loader.meter());
+    let mut charge = Charge::new(loader.meter());
     let mut data = Vec::new();
-    for (key, value) in pairs(loader, args, true, &mut held)? {
-        held.take(2 * value.len())?;
+    for (key, value) in pairs(loader, args, true, &mut charge)? {
+        charge.take(2 * value.len())?;
         data.push((key, base64_lines(&value)));
     }
     // KZ-GEN-014
@@ -96,10 +96,11 @@ fn pairs(
     loader: &Loader<'_>,
     args: &GeneratorArgs,
     secret: bool,
-    held: &mut Held,
+    charge: &mut Charge,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut map = BTreeMap::new();
-    let all = key_values::load(loader, args, secret, held).context(|| "loading KV pairs".into())?;
+    let all =
+        key_values::load(loader, args, secret, charge).context(|| "loading KV pairs".into())?;
     loader.meter().work(all.len() * 4)?;
     for Entry { key, value, read } in all {
         if map.contains_key(&key) {

@@ -6,7 +6,7 @@ use flux_golang::strconv::quote;
 use flux_yaml::{Map, Value};
 
 use crate::error::Result;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node::Extent;
 use crate::secrecy::unreadable;
 
@@ -16,7 +16,7 @@ pub(crate) struct JsonPatch {
     operations: Vec<Map>,
     is_null: bool,
     /// The memory of the operations.
-    _held: Held,
+    _charge: Charge,
 }
 
 impl JsonPatch {
@@ -26,7 +26,7 @@ impl JsonPatch {
         if text.is_empty() {
             return Err("empty json patch operations".into());
         }
-        let (value, held) = meter.read(text, |text, claim| {
+        let (value, charge) = meter.read(text, |text, claim| {
             if text.first() == Some(&b'[') {
                 flux_yaml::json::from_str_within(text, claim)
             } else {
@@ -45,7 +45,7 @@ impl JsonPatch {
                 return Ok(Self {
                     operations: Vec::new(),
                     is_null: true,
-                    _held: held,
+                    _charge: charge,
                 });
             }
             Value::Seq(items) => items,
@@ -71,7 +71,7 @@ impl JsonPatch {
         Ok(Self {
             operations,
             is_null: false,
-            _held: held,
+            _charge: charge,
         })
     }
 
@@ -108,14 +108,14 @@ impl JsonPatch {
 /// The memory of the document as it grows.
 struct Room<'m> {
     meter: &'m Rc<Meter>,
-    held: Held,
+    charge: Charge,
 }
 
 impl<'m> Room<'m> {
     fn new(document: &Value, meter: &'m Rc<Meter>) -> Result<Self> {
-        let mut held = Held::new(meter);
-        held.take(Extent::of_value(document).bytes)?;
-        Ok(Self { meter, held })
+        let mut charge = Charge::new(meter);
+        charge.take(Extent::of_value(document).bytes)?;
+        Ok(Self { meter, charge })
     }
 
     /// Reserves memory for a value that is about to be copied to `path`, and checks that it does not nest too deep
@@ -124,7 +124,7 @@ impl<'m> Room<'m> {
         let extent = Extent::of_value(value);
         self.meter.work(extent.nodes)?;
         Self::fits(&extent, path)?;
-        self.held.take(extent.bytes)
+        self.charge.take(extent.bytes)
     }
 
     fn fits(extent: &Extent, path: &str) -> Result<()> {

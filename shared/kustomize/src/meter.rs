@@ -160,21 +160,21 @@ impl Meter {
         self: &Rc<Self>,
         text: &[u8],
         read: impl FnOnce(&[u8], &Claim) -> Result<T, flux_yaml::Error>,
-    ) -> Result<(Result<T, flux_yaml::Error>, Held)> {
+    ) -> Result<(Result<T, flux_yaml::Error>, Charge)> {
         self.steps(text.len() as u64 / 16 + 1)?;
         let claim = self.allowance.claim();
         let before = claim.held();
         let result = read(text, claim);
-        let held = Held {
+        let charge = Charge {
             bytes: claim.held().saturating_sub(before),
             meter: Rc::clone(self),
         };
         match &result {
             Err(error) => match exhausted(error) {
                 Some(exhausted) => Err(self.stop(Stop::Memory(exhausted))),
-                None => Ok((result, held)),
+                None => Ok((result, charge)),
             },
-            Ok(_) => Ok((result, held)),
+            Ok(_) => Ok((result, charge)),
         }
     }
 
@@ -227,12 +227,12 @@ fn exhausted(error: &flux_yaml::Error) -> Option<Exhausted> {
 
 /// Claimed memory, released on drop.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Charge {
     meter: Rc<Meter>,
     bytes: u64,
 }
 
-impl Held {
+impl Charge {
     pub(crate) fn new(meter: &Rc<Meter>) -> Self {
         Self {
             meter: Rc::clone(meter),
@@ -269,7 +269,7 @@ impl Held {
     }
 }
 
-impl Clone for Held {
+impl Clone for Charge {
     /// Claims the same again. If that exceeds the limit, the copy succeeds and the build ends.
     fn clone(&self) -> Self {
         let mut copy = Self::new(&self.meter);
@@ -278,7 +278,7 @@ impl Clone for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Charge {
     fn drop(&mut self) {
         self.meter.allowance.claim.give_back(self.bytes);
     }
@@ -294,7 +294,7 @@ mod tests {
     fn held_memory_is_released() {
         let budget = Budget::new(100);
         let meter = Meter::new(&Allowance::new(Arc::new(budget.claim())), 1000);
-        let mut one = Held::new(&meter);
+        let mut one = Charge::new(&meter);
         one.set(60).unwrap();
         one.set(40).unwrap();
         let two = one.clone();
@@ -309,14 +309,14 @@ mod tests {
     fn the_first_bound_that_is_met_ends_the_build() {
         let budget = Budget::new(100);
         let meter = Meter::new(&Allowance::new(Arc::new(budget.claim())), 10);
-        let held = Held::new(&meter);
-        held.clone().take(60).unwrap();
+        let charge = Charge::new(&meter);
+        charge.clone().take(60).unwrap();
         meter.steps(10).unwrap();
         assert!(meter.stopped().is_none());
-        let mut held = held;
-        held.take(60).unwrap();
+        let mut charge = charge;
+        charge.take(60).unwrap();
         // The failed claim of the copy only shows in the end of the build.
-        let _copy = held.clone();
+        let _copy = charge.clone();
         let stopped = meter.stopped().unwrap();
         assert!(matches!(stopped.cause, Cause::Memory(_)), "{stopped:?}");
         assert!(matches!(

@@ -6,7 +6,7 @@ use flux_golang::path::join;
 use flux_yaml::{Map, Value};
 
 use crate::error::Result;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node;
 use crate::repository::Location;
 use crate::resource::Resource;
@@ -93,7 +93,7 @@ impl Origin {
         let Some(text) = resource.annotation(ORIGIN) else {
             return Ok(None);
         };
-        let (value, _held) = read(text, resource.kind(), meter)?;
+        let (value, _charge) = read(text, resource.kind(), meter)?;
         Ok(Some(Self::from_value(&value)))
     }
 
@@ -163,7 +163,7 @@ impl Origin {
         let mut all = match resource.annotation(TRANSFORMATIONS) {
             None => Vec::new(),
             Some(text) => match read(text, resource.kind(), meter)? {
-                (Value::Seq(items), _held) => items
+                (Value::Seq(items), _charge) => items
                     .iter()
                     .map(|item| Self::from_value(item).to_value())
                     .collect(),
@@ -177,12 +177,12 @@ impl Origin {
 }
 
 /// Parses the annotation of an object of this kind.
-fn read(text: &str, kind: &str, meter: &Rc<Meter>) -> Result<(Value, Held)> {
-    let (value, held) = meter.read(text.as_bytes(), |text, claim| {
+fn read(text: &str, kind: &str, meter: &Rc<Meter>) -> Result<(Value, Charge)> {
+    let (value, charge) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::sigs::from_str_within(text, claim)
     })?;
     let value = value.map_err(|error| meter.in_object_of(kind, node::unwritable(error)))?;
-    Ok((value, held))
+    Ok((value, charge))
 }
 
 fn fields<const N: usize>(entries: [(&str, &String); N]) -> Map {

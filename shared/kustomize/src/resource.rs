@@ -9,7 +9,7 @@ use flux_selector::Selector as LabelSelector;
 use crate::config::Selector;
 use crate::error::Result;
 use crate::id::{Gvk, Id, ResId};
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node::{self, Changes, Extent, Node};
 use crate::regexp::{Regex, is_literal};
 use crate::scope::Scopes;
@@ -106,7 +106,7 @@ pub(crate) struct Resource {
     /// Names of the vars that read from this object.
     pub(crate) vars: Vec<String>,
     /// Its claimed memory.
-    held: Option<Held>,
+    charge: Option<Charge>,
 }
 
 impl Resource {
@@ -115,7 +115,7 @@ impl Resource {
             node,
             ids: OnceCell::new(),
             vars: Vec::new(),
-            held: None,
+            charge: None,
         }
     }
 
@@ -124,8 +124,8 @@ impl Resource {
         let extent = Extent::of_node(&self.node);
         meter.work(extent.nodes)?;
         Meter::fits(extent.height)?;
-        self.held
-            .get_or_insert_with(|| Held::new(meter))
+        self.charge
+            .get_or_insert_with(|| Charge::new(meter))
             .set(extent.bytes)
     }
 

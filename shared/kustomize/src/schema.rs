@@ -8,7 +8,7 @@ use std::collections::HashMap;
 pub(crate) use swagger::comment_schema;
 
 use crate::id::Gvk;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::scope::Scopes;
 
 /// A type in a [`Schema`].
@@ -42,7 +42,7 @@ pub(crate) struct Schema {
     /// The scopes derived from the document's paths.
     pub(crate) scopes: Scopes,
     /// The memory of the added documents.
-    held: Vec<Held>,
+    charges: Vec<Charge>,
 }
 
 /// The maximum length of a chain of references.

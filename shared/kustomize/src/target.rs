@@ -9,7 +9,7 @@ use crate::config::{Kustomization, Var};
 use crate::error::{Cause, Context, Fail, Limited, Result};
 use crate::id::Key;
 use crate::loader::Loader;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::origin::{ORIGIN, Origin};
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -43,7 +43,7 @@ pub(crate) struct Target<'b> {
     /// Its own namespace, or that of the innermost outer kustomization with one (KZ-HELM-003).
     pub(crate) namespace: String,
     /// The memory of the file.
-    _held: Held,
+    _charge: Charge,
 }
 
 impl<'b> Target<'b> {
@@ -81,7 +81,7 @@ impl<'b> Target<'b> {
                 ),
             ));
         };
-        let (file, held) = Kustomization::parse(&text, &loader.shown_root(), loader.meter())?;
+        let (file, charge) = Kustomization::parse(&text, &loader.shown_root(), loader.meter())?;
         for warning in &file.warnings {
             loader.session().warn(warning);
         }
@@ -92,7 +92,7 @@ impl<'b> Target<'b> {
             loader,
             origin: None,
             tracks: false,
-            _held: held,
+            _charge: charge,
         })
     }
 

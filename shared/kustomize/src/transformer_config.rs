@@ -90,7 +90,7 @@ impl TransformerConfig {
 
     /// Reads a `configurations` file.
     pub(crate) fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<Self> {
-        let (value, _held): (Result<Value, _>, _) = meter.read(text, |text, claim| {
+        let (value, _charge): (Result<Value, _>, _) = meter.read(text, |text, claim| {
             flux_yaml::sigs::from_str_strict_within(text, claim)
         })?;
         let value = value.map_err(|error| unreadable(&error, text))?;

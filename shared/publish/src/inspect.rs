@@ -11,7 +11,7 @@ use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source, Sourc
 /// Whether the artifact of a status exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a missing artifact has to be announced"]
-pub enum Held {
+pub enum Presence {
     /// It exists and has the recorded digest.
     Whole,
     /// It has to be built; this is the message of the conditions.
@@ -42,7 +42,7 @@ enum Found {
     Damaged(VerifyError),
 }
 
-impl Held {
+impl Presence {
     /// If the artifact is missing, reports in the conditions that it is missing and is being built (SC-ART-031,
     /// SC-ART-032).
     ///
@@ -67,11 +67,12 @@ impl Publisher {
     ///
     /// # Errors
     /// The state of the artifact is unknown. The status is unchanged.
-    pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Held, InspectError> {
-        const DISAPPEARED: Held = Held::Missing("building artifact: disappeared from storage");
+    pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Presence, InspectError> {
+        const DISAPPEARED: Presence =
+            Presence::Missing("building artifact: disappeared from storage");
         run.step(Action::ReconcileStorage);
         let Some(artifact) = run.status.artifact_mut().clone() else {
-            return Ok(Held::Missing("building artifact"));
+            return Ok(Presence::Missing("building artifact"));
         };
         if !Owner::of(&**run.object()).owns(&artifact.path) {
             let message = format!(
@@ -119,7 +120,7 @@ impl Publisher {
                 if let Some(link) = run.status.link_mut().and_then(Option::as_mut) {
                     *link = self.storage.rehosted(link);
                 }
-                return Ok(Held::Whole);
+                return Ok(Presence::Whole);
             }
             Found::Nothing => {}
             Found::Damaged(error) => {

@@ -45,7 +45,7 @@ pub use conditions::{
     STORAGE_OPERATION_FAILED, Table,
 };
 pub use deadline::{Deadline, Guarded};
-pub use inspect::{Held, InspectError};
+pub use inspect::{InspectError, Presence};
 pub use publisher::{Owner, Publisher};
 pub use reason::SourceReason;
 pub use source::{

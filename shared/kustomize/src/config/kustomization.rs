@@ -11,7 +11,7 @@ use super::{
     Replica, Var, decode,
 };
 use crate::error::Result;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::secrecy::{MASK, shown_url, unreadable};
 
 /// A kustomization file after its fix-ups (KZ-FILE-013).
@@ -70,8 +70,8 @@ const MOVED: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 impl Kustomization {
     /// Decodes the text of a kustomization file, fixes it up and checks it (KZ-FILE rows). Returns it with the memory
     /// that it holds.
-    pub(crate) fn parse(text: &[u8], root: &str, meter: &Rc<Meter>) -> Result<(Self, Held)> {
-        let (value, held) = meter.read(text, |text, claim| {
+    pub(crate) fn parse(text: &[u8], root: &str, meter: &Rc<Meter>) -> Result<(Self, Charge)> {
+        let (value, charge) = meter.read(text, |text, claim| {
             flux_yaml::sigs::yaml_to_json_within(text, claim)
         })?;
         let value = value
@@ -102,7 +102,7 @@ impl Kustomization {
             errors.push(format!("apiVersion for {} should be {version}", file.kind));
         }
         if errors.is_empty() {
-            return Ok((file, held));
+            return Ok((file, charge));
         }
         Err(format!(
             "Failed to read kustomization file under {root}:\n{}",

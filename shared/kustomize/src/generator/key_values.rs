@@ -6,7 +6,7 @@ use crate::config::GeneratorArgs;
 use crate::error::{Context, Result};
 use crate::go::list_of;
 use crate::loader::Loader;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::secrecy::MASK;
 
 /// The maximum length of a line in an env file (KZ-GEN-011).
@@ -20,20 +20,20 @@ pub(super) struct Entry {
     pub(super) read: bool,
 }
 
-/// The entries of all sources in the order env files, literals, files (KZ-GEN-003), with their memory held. Errors
+/// The entries of all sources in the order env files, literals, files (KZ-GEN-003), with their memory charged. Errors
 /// about a Secret's entries quote nothing.
 pub(super) fn load(
     loader: &Loader<'_>,
     args: &GeneratorArgs,
     secret: bool,
-    held: &mut Held,
+    charge: &mut Charge,
 ) -> Result<Vec<Entry>> {
     let mut all = Vec::new();
     for path in &args.envs {
         loader
             .load(path)
             .and_then(|text| {
-                held.take(2 * text.len())?;
+                charge.take(2 * text.len())?;
                 Ok(env_lines(&text, &mut all)?)
             })
             .context(|| format!("env source files: {}", list_of(&args.envs)))?;
@@ -55,7 +55,7 @@ pub(super) fn load(
             )
             .into());
         };
-        held.take(text.len())?;
+        charge.take(text.len())?;
         all.push(Entry {
             key: key.to_owned(),
             value: value.as_bytes().to_vec(),
@@ -66,7 +66,7 @@ pub(super) fn load(
         let mut add = || -> Result<()> {
             let (key, path) = file_source(source)?;
             let content = loader.load(path)?;
-            held.take(content.len())?;
+            charge.take(content.len())?;
             all.push(Entry {
                 key: key.to_owned(),
                 value: content.to_vec(),

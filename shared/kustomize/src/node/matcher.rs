@@ -135,7 +135,7 @@ impl Finder<'_> {
 
     /// The path continues inside a scalar's text (KZ-REPL-024).
     fn text(&mut self, text: &str, rest: &[String]) -> Result<()> {
-        let (parsed, _held) = super::read::parse_one(text, self.meter)?;
+        let (parsed, _charge) = super::read::parse_one(text, self.meter)?;
         let Some(mut inner) = parsed else {
             return Err("unexpected null node".into());
         };

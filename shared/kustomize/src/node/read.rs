@@ -8,33 +8,33 @@ use flux_yaml::Value;
 use super::{Extent, Node, annotations, fields, labels, meta_field};
 use crate::error::Result;
 use crate::go;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::options::Limits;
 use crate::secrecy::{MASK, may_hold_secret, unreadable};
 
 /// Reads every object of a file: lists are unwrapped, anchors are expanded, anything that is not an object is an error.
 pub(crate) fn read_documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {
-    let (nodes, _held) = documents(text, limits, meter)?;
+    let (nodes, _charge) = documents(text, limits, meter)?;
     inline_lists(drop_bad(nodes)?, limits, meter)
 }
 
 /// The first document in the text of a scalar, anchors kept, and its memory; `None` if it is empty.
-pub(super) fn parse_one(text: &str, meter: &Rc<Meter>) -> Result<(Option<Node>, Held)> {
-    let (document, held) = meter.read(text.as_bytes(), |text, claim| {
+pub(super) fn parse_one(text: &str, meter: &Rc<Meter>) -> Result<(Option<Node>, Charge)> {
+    let (document, charge) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::v3::parse_within(text, claim)
     })?;
     let document = document.map_err(super::unwritable)?;
-    Ok((document.and_then(Node::into_root), held))
+    Ok((document.and_then(Node::into_root), charge))
 }
 
 /// The documents, and their memory.
-fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Node>, Vec<Held>)> {
+fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Node>, Vec<Charge>)> {
     let text = crlf(text);
     let parts = split(&text)?;
     let mut nodes = Vec::new();
     let mut all = Vec::new();
     for part in &parts {
-        let (read, held) = meter.read(part, |part, claim| {
+        let (read, charge) = meter.read(part, |part, claim| {
             let document = flux_yaml::v3::parse_within(part, claim)?;
             let foot = document
                 .as_ref()
@@ -59,7 +59,7 @@ fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Nod
         let Some(root) = expanded.map_err(|error| unreadable(&error, &text))? else {
             continue;
         };
-        all.push(held);
+        all.push(charge);
         if parts.len() == 1 && is_wrapper(&root) {
             let mut root = root;
             let items = root.remove("items").map(|(_, items)| items.content);
@@ -157,8 +157,8 @@ fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<
             done.push(node);
             continue;
         }
-        let mut held = Held::new(meter);
-        held.take(2 * Extent::of_node(&node).bytes)?;
+        let mut charge = Charge::new(meter);
+        charge.take(2 * Extent::of_node(&node).bytes)?;
         let value = super::to_value(&node)
             .map_err(|fail| meter.in_object_of(kind, fail))
             .map_err(|fail| {
@@ -177,8 +177,8 @@ fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<
         };
         for item in items {
             let text = go::json(item);
-            let (items, held) = documents(text.as_bytes(), limits, meter)?;
-            all.extend(held);
+            let (items, charge) = documents(text.as_bytes(), limits, meter)?;
+            all.extend(charge);
             queue.extend(drop_bad(items)?);
         }
     }

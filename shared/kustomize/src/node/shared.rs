@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::{Extent, Kind, Node};
 use crate::error::Result;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 
 /// Changes of shared nodes that are not yet applied to their siblings.
 #[derive(Debug, Default)]
@@ -58,9 +58,9 @@ impl Changes {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let mut held = Held::new(meter);
+        let mut charge = Charge::new(meter);
         for change in self.pending.drain(..) {
-            let mut spread = Spread::of(&change, Some(&mut held));
+            let mut spread = Spread::of(&change, Some(&mut charge));
             spread.below(root, 1)?;
             meter.work(spread.looked_at)?;
         }
@@ -78,16 +78,16 @@ impl Changes {
 struct Spread<'c> {
     change: &'c Node,
     extent: Extent,
-    held: Option<&'c mut Held>,
+    charge: Option<&'c mut Charge>,
     looked_at: usize,
 }
 
 impl<'c> Spread<'c> {
-    fn of(change: &'c Node, held: Option<&'c mut Held>) -> Self {
+    fn of(change: &'c Node, charge: Option<&'c mut Charge>) -> Self {
         Self {
             change,
             extent: Extent::of_node(change),
-            held,
+            charge,
             looked_at: 0,
         }
     }
@@ -97,8 +97,8 @@ impl<'c> Spread<'c> {
         self.looked_at += 1;
         if share_id(node) == share_id(self.change) {
             Meter::fits(depth - usize::from(node.kind != Kind::Scalar) + self.extent.height)?;
-            if let Some(held) = &mut self.held {
-                held.take(self.extent.bytes)?;
+            if let Some(charge) = &mut self.charge {
+                charge.take(self.extent.bytes)?;
             }
             self.looked_at += self.extent.nodes;
             *node = self.change.clone();

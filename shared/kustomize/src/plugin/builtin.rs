@@ -8,7 +8,7 @@ use crate::config::{
     Replacement, Replica, decode, merge_all, merge_one,
 };
 use crate::error::{Context, Result};
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::node::{self, Extent};
 use crate::origin::Origin;
 use crate::resource::Resource;
@@ -261,8 +261,8 @@ pub(super) fn plugin(target: &Target<'_>, object: &Resource, state: &State<'_>) 
         .into());
     }
     let config = node::to_value(object.node())?;
-    let mut held = Held::new(state.meter());
-    held.take(2 * Extent::of_value(&config).bytes)?;
+    let mut charge = Charge::new(state.meter());
+    charge.take(2 * Extent::of_value(&config).bytes)?;
     let id = object.original(state.scopes()).0;
     match configure(target, &gvk.kind, &config, state) {
         Some(plugin) => plugin.context(|| format!("plugin {id} fails configuration")),

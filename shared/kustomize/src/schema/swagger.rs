@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 64;
 impl Schema {
     /// Adds the definitions and paths of an OpenAPI document, JSON or YAML (KZ-OAPI-002).
     pub(crate) fn add_document(&mut self, text: &[u8], meter: &Rc<Meter>) -> Result<()> {
-        let (document, held) = meter.read(text, |text, claim| {
+        let (document, charge) = meter.read(text, |text, claim| {
             if text.first() == Some(&b'{') {
                 flux_yaml::json::from_str_within(text, claim)
             } else {
@@ -26,7 +26,7 @@ impl Schema {
         })?;
         let document = document.map_err(|error| unreadable(&error, text))?;
         // The resulting types are about as large as the document.
-        self.held.push(held);
+        self.charges.push(charge);
         if !matches!(document, Value::Map(_) | Value::Null) {
             return Err("json: cannot unmarshal into Go value of type spec.Swagger".into());
         }

@@ -1,7 +1,7 @@
 //! Appends content hashes to names.
 
 use crate::error::Result;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::node::Extent;
 use crate::resmap::ResMap;
 use crate::state::State;
@@ -16,8 +16,8 @@ impl Hash {
                 let meter = state.meter();
                 // Its JSON is written and hashed.
                 let extent = Extent::of_node(resource.node());
-                let mut held = Held::new(meter);
-                held.take(2 * extent.bytes)?;
+                let mut charge = Charge::new(meter);
+                charge.take(2 * extent.bytes)?;
                 let hash = crate::hash::hash(resource.node())
                     .map_err(|fail| meter.in_object_of(resource.kind(), fail))?;
                 resource.store_previous(state.scopes());

@@ -6,7 +6,7 @@ use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
 use crate::json_patch::JsonPatch;
 use crate::loader::Loader;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::node::{self, Extent};
 use crate::resmap::ResMap;
 use crate::resource::build_annotation;
@@ -89,8 +89,8 @@ pub(super) fn apply(
         let value = node::to_value(resource.node())
             .map_err(|fail| meter.in_object_of(resource.kind(), fail))?;
         let patched = patch.apply(value, meter)?;
-        let mut held = Held::new(meter);
-        held.take(2 * Extent::of_value(&patched).bytes)?;
+        let mut charge = Charge::new(meter);
+        charge.take(2 * Extent::of_value(&patched).bytes)?;
         if patched.as_map().is_none() {
             return Err(
                 "json: cannot unmarshal into Go value of type map[string]interface {}".into(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::config::FieldSpec;
 use crate::error::Result;
 use crate::field_spec;
-use crate::meter::Held;
+use crate::meter::Charge;
 use crate::node::{self, Changes, Kind};
 use crate::resmap::ResMap;
 use crate::state::State;
@@ -43,7 +43,7 @@ pub(super) fn set_all(
     };
     let meter = Rc::clone(state.meter());
     for resource in resources {
-        let mut held = Held::new(&meter);
+        let mut charge = Charge::new(&meter);
         let object = resource.body_mut();
         let mut changes = Changes::default();
         for (key, value) in pairs {
@@ -51,7 +51,7 @@ pub(super) fn set_all(
             for field in fields {
                 let create = Some((Kind::Mapping, "!!map"));
                 field_spec::visit(object, field, create, &meter, &mut |at| {
-                    held.take(key.len() + value.len() + MADE)?;
+                    charge.take(key.len() + value.len() + MADE)?;
                     node::set_field(at, key, node::shared_scalar(value, id), &mut changes)
                 })?;
             }

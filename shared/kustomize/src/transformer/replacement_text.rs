@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::go;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node::{self, Extent, Kind, Match, Node};
 
 /// Sets the fields that the path selects inside some scalar's text. `None` if the path does not lead into a text, or
@@ -22,7 +22,7 @@ pub(super) fn set(
     let Some((length, text)) = outermost_text(object, path) else {
         return Ok(None);
     };
-    let (document, _held) = meter.read(text.as_bytes(), |text, claim| {
+    let (document, _charge) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::v3::parse_within(text, claim)
     })?;
     let Ok(Some(mut document)) = document else {
@@ -36,7 +36,7 @@ pub(super) fn set(
         Err(fail) if fail.is_final() => return Err(fail),
         _ => return Ok(None),
     };
-    let mut held = Held::new(meter);
+    let mut charge = Charge::new(meter);
     let extent = Extent::of_node(value);
     for place in places {
         let Some(field) = place
@@ -46,14 +46,14 @@ pub(super) fn set(
             return Ok(None);
         };
         Meter::fits(place.len() + extent.height)?;
-        held.take(extent.bytes)?;
+        charge.take(extent.bytes)?;
         if field.kind == Kind::Scalar {
             field.value.clone_from(&value.value);
         } else {
             *field = value.clone();
         }
     }
-    held.take(2 * Extent::of_node(&document).bytes)?;
+    charge.take(2 * Extent::of_node(&document).bytes)?;
     let Some(text) = serialized(&document, &text) else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use crate::config::{FieldOptions, Mode, Replacement, Selector, Source, Target, d
 use crate::error::{Context, Result};
 use crate::id::ResId;
 use crate::loader::Loader;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node::{self, Changes, Extent, Kind, Match, Node};
 use crate::resmap::ResMap;
 use crate::resource::{Matcher, Resource};
@@ -37,7 +37,7 @@ impl Replacements {
                 return Err("cannot specify both path and inline replacement".into());
             }
             let text = loader.load(&entry.path)?;
-            let (value, _held) = loader.meter().read(&text, |text, claim| {
+            let (value, _charge) = loader.meter().read(&text, |text, claim| {
                 flux_yaml::sigs::from_str_within(text, claim)
             })?;
             let value = value.map_err(|error| unreadable(&error, &text))?;
@@ -257,7 +257,7 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, state: &State<'_>) -> 
                 value,
                 extent,
                 meter,
-                held: Held::new(meter),
+                charge: Charge::new(meter),
             };
             copier.copy(resource.node_mut(), target)
         })?;
@@ -271,7 +271,7 @@ struct Copier<'v> {
     extent: Extent,
     meter: &'v Rc<Meter>,
     /// The memory of the copies.
-    held: Held,
+    charge: Charge,
 }
 
 impl Copier<'_> {
@@ -291,7 +291,7 @@ impl Copier<'_> {
         for path in paths {
             let parts = node::split_path_smart(path, '.');
             self.meter.work(parts.len())?;
-            self.held.take(self.extent.bytes)?;
+            self.charge.take(self.extent.bytes)?;
             if replacement_text::set(object, &parts, self.value, create, self.meter)?.is_some() {
                 continue;
             }
@@ -324,7 +324,7 @@ impl Copier<'_> {
                 Meter::fits(place.len() + self.extent.height)?;
                 let mut changes = Changes::default();
                 if let Some(field) = at_place(object, &place) {
-                    self.held
+                    self.charge
                         .take(2 * (self.extent.bytes + field.value.len()))?;
                     put(field, self.value, target.options.as_ref(), &mut changes)?;
                 }

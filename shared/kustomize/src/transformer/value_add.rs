@@ -68,7 +68,7 @@ impl ValueAdd {
         }
         if !config.target_file.is_empty() {
             let text = loader.load(&config.target_file)?;
-            let (file, _held) = loader.meter().read(&text, |text, claim| {
+            let (file, _charge) = loader.meter().read(&text, |text, claim| {
                 flux_yaml::sigs::from_str_within(text, claim)
             })?;
             let file = file.map_err(|error| unreadable(&error, &text))?;

@@ -8,7 +8,7 @@ use flux_golang::strconv;
 use crate::config::{FieldSpec, Var};
 use crate::error::{Fail, Result};
 use crate::field_spec;
-use crate::meter::{Held, Meter};
+use crate::meter::{Charge, Meter};
 use crate::node::{self, Changes, Kind, Node, Style};
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -82,7 +82,7 @@ pub(crate) fn expand_all(
         let mut expander = Expander {
             values,
             changes: Changes::default(),
-            held: Held::new(meter),
+            charge: Charge::new(meter),
         };
         for field in fields {
             field_spec::visit(object, field, None, meter, &mut |at| expander.node(at))?;
@@ -102,7 +102,7 @@ struct Expander<'v> {
     values: &'v BTreeMap<String, VarValue>,
     changes: Changes,
     /// The memory of the expanded texts.
-    held: Held,
+    charge: Charge,
 }
 
 impl Expander<'_> {
@@ -145,7 +145,7 @@ impl Expander<'_> {
     }
 
     fn scalar(&mut self, at: &mut Node) -> Result<()> {
-        let (tag, text) = match expand(&at.value, self.values, &mut self.held)? {
+        let (tag, text) = match expand(&at.value, self.values, &mut self.charge)? {
             VarValue::Int(value) => ("!!int", value.to_string()),
             VarValue::Bool(value) => ("!!bool", value.to_string()),
             VarValue::Float(value) => ("!!float", value.to_string()),
@@ -161,10 +161,14 @@ impl Expander<'_> {
 }
 
 /// KZ-VAR-007, KZ-VAR-008
-fn expand(text: &str, values: &BTreeMap<String, VarValue>, held: &mut Held) -> Result<VarValue> {
+fn expand(
+    text: &str,
+    values: &BTreeMap<String, VarValue>,
+    charge: &mut Charge,
+) -> Result<VarValue> {
     let mut out = String::new();
     let mut push = |part: &str| {
-        held.take(part.len())?;
+        charge.take(part.len())?;
         out.push_str(part);
         Ok::<_, Fail>(())
     };
@@ -229,8 +233,12 @@ mod tests {
             ("$(A", text("$(A")),
             ("$A", text("$A")),
         ] {
-            let mut held = Held::new(&Meter::unlimited());
-            assert_eq!(expand(input, &values, &mut held).unwrap(), want, "{input}");
+            let mut charge = Charge::new(&Meter::unlimited());
+            assert_eq!(
+                expand(input, &values, &mut charge).unwrap(),
+                want,
+                "{input}"
+            );
         }
     }
 
