@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod x509;
+
 /// The tag of a `BOOLEAN`.
 pub const BOOLEAN: u8 = 0x01;
 /// The tag of a `INTEGER`.

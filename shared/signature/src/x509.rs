@@ -7,9 +7,9 @@ mod sct;
 use std::sync::Arc;
 
 pub(crate) use chain::chain;
-use flux_der::{
-    BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, constructed, context,
-};
+pub(crate) use flux_der::x509::Malformed;
+use flux_der::x509::{Fields, basic_constraints};
+use flux_der::{BIT_STRING, OID, Reader, SEQUENCE, constructed, context};
 pub(crate) use name::distinguished;
 pub(crate) use sct::{scts, signed_by_log};
 
@@ -18,8 +18,6 @@ use crate::pem;
 
 /// The maximum size of a certificate.
 const MAX_BYTES: usize = 64 << 10;
-/// The maximum number of extensions of a certificate.
-const MAX_EXTENSIONS: usize = 64;
 
 pub(crate) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 pub(crate) const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
@@ -44,17 +42,22 @@ pub(crate) const CRL_SIGN: u16 = 1 << 6;
 pub(crate) const ENCIPHER_ONLY: u16 = 1 << 7;
 pub(crate) const DECIPHER_ONLY: u16 = 1 << 8;
 
-/// Why bytes are not a usable certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
-
 /// An extension.
 #[derive(Debug, Clone)]
 pub(crate) struct Extension {
     pub(crate) oid: Vec<u8>,
     pub(crate) critical: bool,
     pub(crate) value: Vec<u8>,
+}
+
+impl Extension {
+    fn of(read: &flux_der::x509::Extension<'_>) -> Self {
+        Self {
+            oid: read.oid.to_vec(),
+            critical: read.critical,
+            value: read.value.to_vec(),
+        }
+    }
 }
 
 /// The algorithm of a certificate's own signature.
@@ -106,53 +109,28 @@ impl PartialEq for Certificate {
 impl Certificate {
     /// Reads one certificate.
     pub(crate) fn parse(der: &[u8]) -> Result<Arc<Self>, Malformed> {
-        let malformed = Malformed("x509: malformed certificate");
         if der.len() > MAX_BYTES {
-            return Err(malformed);
+            return Err(Malformed("x509: malformed certificate"));
         }
-        let mut outer = Reader::new(der);
-        let mut certificate = outer.sequence().ok_or(malformed)?;
-        if !outer.is_empty() {
-            return Err(Malformed("x509: trailing data"));
-        }
-        let signed = certificate.element(SEQUENCE).ok_or(malformed)?;
-        let algorithm = certificate.element(SEQUENCE).ok_or(malformed)?;
-        let signature = certificate.bits().ok_or(malformed)?;
-        let mut fields = Reader::new(signed.content);
-        let version = version(&mut fields).ok_or(Malformed("x509: invalid version"))?;
-        let serial = fields.expect(INTEGER).ok_or(malformed)?;
-        if serial.first().is_none_or(|first| first & 0x80 != 0) {
-            return Err(Malformed("x509: negative serial number"));
-        }
-        if fields.element(SEQUENCE).map(|inner| inner.whole) != Some(algorithm.whole) {
-            return Err(Malformed(
-                "x509: inner and outer signature algorithm identifiers don't match",
-            ));
-        }
-        let issuer = fields.element(SEQUENCE).ok_or(malformed)?;
-        let mut validity = fields.sequence().ok_or(malformed)?;
-        let times = validity.time().zip(validity.time());
-        let (not_before, not_after) = times.ok_or(Malformed("x509: malformed validity"))?;
-        let subject = fields.element(SEQUENCE).ok_or(malformed)?;
-        let key_info = fields.element(SEQUENCE).ok_or(malformed)?;
-        let key = PublicKey::from_info(key_info.whole);
+        let fields = Fields::read(der)?;
+        let key = PublicKey::from_info(fields.key_info.whole);
         if matches!(key, Err(KeyError::Malformed)) {
             return Err(Malformed("x509: malformed public key"));
         }
         let mut parsed = Self {
             der: der.to_vec(),
-            signed: signed.whole.to_vec(),
-            algorithm: algorithm_of(algorithm.content),
-            signature: signature.to_vec(),
-            version,
-            serial: serial.to_vec(),
-            issuer: issuer.whole.to_vec(),
-            subject: subject.whole.to_vec(),
-            not_before,
-            not_after,
-            key_info: key_info.whole.to_vec(),
+            signed: fields.signed.whole.to_vec(),
+            algorithm: algorithm_of(fields.algorithm.content),
+            signature: fields.signature.to_vec(),
+            version: fields.version,
+            serial: fields.serial.to_vec(),
+            issuer: fields.issuer.whole.to_vec(),
+            subject: fields.subject.whole.to_vec(),
+            not_before: fields.not_before,
+            not_after: fields.not_after,
+            key_info: fields.key_info.whole.to_vec(),
             key,
-            extensions: Vec::new(),
+            extensions: fields.extensions.iter().map(Extension::of).collect(),
             constraints: None,
             key_usage: 0,
             usages: Vec::new(),
@@ -161,17 +139,10 @@ impl Certificate {
             crl_points: Vec::new(),
             unhandled: Vec::new(),
         };
-        for unique_identifier in [context(1), context(2)] {
-            fields.optional(unique_identifier).ok_or(malformed)?;
-        }
-        if let Some(list) = fields.optional(constructed(3)).ok_or(malformed)? {
-            let extensions = extensions(list).ok_or(Malformed("x509: malformed extensions"))?;
-            for extension in &extensions {
-                parsed
-                    .understand(extension)
-                    .ok_or(Malformed("x509: malformed extension"))?;
-            }
-            parsed.extensions = extensions;
+        for extension in &fields.extensions {
+            parsed
+                .understand(extension)
+                .ok_or(Malformed("x509: malformed extension"))?;
         }
         Ok(Arc::new(parsed))
     }
@@ -249,9 +220,9 @@ impl Certificate {
     }
 
     /// Takes what is needed from an extension.
-    fn understand(&mut self, extension: &Extension) -> Option<()> {
-        let value = Reader::new(&extension.value);
-        let understood = match &*extension.oid {
+    fn understand(&mut self, extension: &flux_der::x509::Extension<'_>) -> Option<()> {
+        let value = Reader::new(extension.value);
+        let understood = match extension.oid {
             KEY_USAGE => {
                 self.key_usage = key_usage(value)?;
                 true
@@ -261,7 +232,7 @@ impl Certificate {
                 !self.names.is_empty()
             }
             BASIC_CONSTRAINTS => {
-                self.constraints = Some(basic_constraints(value)?);
+                self.constraints = Some(basic_constraints(extension.value)?);
                 true
             }
             EXTENDED_USAGE => {
@@ -282,48 +253,16 @@ impl Certificate {
             _ => false,
         };
         if extension.critical && !understood {
-            self.unhandled.push(extension.oid.clone());
+            self.unhandled.push(extension.oid.to_vec());
         }
         Some(())
     }
 }
 
-/// The extensions of a certificate or of another signed structure, each at most once.
+/// The extensions of a signed structure, each at most once.
 pub(crate) fn extensions(list: &[u8]) -> Option<Vec<Extension>> {
-    let mut outer = Reader::new(list);
-    let mut list = outer.sequence()?;
-    let mut found: Vec<Extension> = Vec::new();
-    while !list.is_empty() {
-        let mut extension = list.sequence()?;
-        let oid = extension.expect(OID)?.to_vec();
-        let critical = match extension.optional(BOOLEAN)? {
-            None | Some([0]) => false,
-            Some([0xff]) => true,
-            Some(_) => return None,
-        };
-        let value = extension.expect(OCTET_STRING)?.to_vec();
-        let known = found.iter().any(|one| one.oid == oid);
-        if !extension.is_empty() || known || found.len() == MAX_EXTENSIONS {
-            return None;
-        }
-        found.push(Extension {
-            oid,
-            critical,
-            value,
-        });
-    }
-    outer.is_empty().then_some(found)
-}
-
-/// The version, from one to three.
-fn version(fields: &mut Reader<'_>) -> Option<u8> {
-    match fields.optional(constructed(0))? {
-        None => Some(1),
-        Some(content) => match Reader::new(content).expect(INTEGER)? {
-            [version @ 0..=2] => Some(version + 1),
-            _ => None,
-        },
-    }
+    let found = flux_der::x509::extensions(list).ok()?;
+    Some(found.iter().map(Extension::of).collect())
 }
 
 /// The algorithm of an `AlgorithmIdentifier`'s content.
@@ -392,20 +331,6 @@ fn key_usage(mut value: Reader<'_>) -> Option<u16> {
         }
     }
     Some(usage)
-}
-
-fn basic_constraints(mut value: Reader<'_>) -> Option<(bool, Option<u64>)> {
-    let mut fields = value.sequence()?;
-    let authority = match fields.optional(BOOLEAN)? {
-        None | Some([0]) => false,
-        Some([0xff]) => true,
-        Some(_) => return None,
-    };
-    let limit = match fields.optional(INTEGER)? {
-        None => None,
-        Some(content) => Some(flux_der::small(content)?),
-    };
-    Some((authority, limit))
 }
 
 fn usages(mut value: Reader<'_>) -> Option<Vec<Vec<u8>>> {

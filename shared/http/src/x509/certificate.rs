@@ -3,10 +3,8 @@
 
 use std::net::IpAddr;
 
-use flux_der::{
-    BIT_STRING, BOOLEAN, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, constructed,
-    context,
-};
+use flux_der::x509::{Extension, Fields, Malformed, basic_constraints};
+use flux_der::{BIT_STRING, Element, OID, Reader, SET, constructed, context};
 
 use super::signature::{PublicKey, Scheme};
 
@@ -77,54 +75,21 @@ pub(super) struct Certificate<'a> {
     pub(super) unhandled_critical: bool,
 }
 
-/// Why bytes are not a usable certificate; the text is Go's where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
-
 impl<'a> Certificate<'a> {
     /// Parses one certificate.
     pub(super) fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
-        let malformed = Malformed("x509: malformed certificate");
-        let mut outer = Reader::new(der);
-        let mut certificate = outer.sequence().ok_or(malformed)?;
-        if !outer.is_empty() {
-            return Err(Malformed("x509: trailing data"));
-        }
-        let signed = certificate.element(SEQUENCE).ok_or(malformed)?.whole;
-        let algorithm = certificate.expect(SEQUENCE).ok_or(malformed)?;
-        let signature = certificate.bits().ok_or(malformed)?;
-        if !certificate.is_empty() {
-            return Err(Malformed("x509: trailing data"));
-        }
-        let mut fields = Reader::new(signed).sequence().ok_or(malformed)?;
-        let version = version(&mut fields).ok_or(Malformed("x509: invalid version"))?;
-        let serial = fields.expect(INTEGER).ok_or(malformed)?;
-        if serial.first().is_none_or(|first| first & 0x80 != 0) {
-            return Err(Malformed("x509: negative serial number"));
-        }
-        if fields.expect(SEQUENCE) != Some(algorithm) {
-            return Err(Malformed(
-                "x509: inner and outer signature algorithm identifiers don't match",
-            ));
-        }
-        let issuer = fields.element(SEQUENCE).ok_or(malformed)?.whole;
-        let mut validity = fields.sequence().ok_or(malformed)?;
-        let (not_before, not_after) = time(&mut validity)
-            .zip(time(&mut validity))
-            .filter(|_| validity.is_empty())
-            .ok_or(Malformed("x509: malformed validity"))?;
-        let subject = fields.element(SEQUENCE).ok_or(malformed)?.whole;
-        let key_info = fields.element(SEQUENCE).ok_or(malformed)?.whole;
+        let fields = Fields::read(der)?;
+        let key_info = fields.key_info.whole;
         let mut parsed = Self {
             der,
-            signed,
-            scheme: Scheme::of_algorithm(algorithm),
-            signature,
-            version,
-            issuer,
-            subject,
-            not_before,
-            not_after,
+            signed: fields.signed.whole,
+            scheme: Scheme::of_algorithm(fields.algorithm.content),
+            signature: fields.signature,
+            version: fields.version,
+            issuer: fields.issuer.whole,
+            subject: fields.subject.whole,
+            not_before: fields.not_before,
+            not_after: fields.not_after,
             key_info,
             key: PublicKey::parse(key_info).ok_or(Malformed("x509: malformed public key"))?,
             basic_constraints: None,
@@ -135,45 +100,22 @@ impl<'a> Certificate<'a> {
             name_constraints: None,
             unhandled_critical: false,
         };
-        if version > 1 {
-            for unique_identifier in [context(1), context(2)] {
-                fields.optional(unique_identifier).ok_or(malformed)?;
-            }
-        }
-        if version == 3
-            && let Some(extensions) = fields.optional(constructed(3)).ok_or(malformed)?
-        {
-            let mut extensions = Reader::new(extensions)
-                .sequence()
-                .ok_or(Malformed("x509: malformed extensions"))?;
-            let mut seen: Vec<&[u8]> = Vec::new();
-            while !extensions.is_empty() {
-                let id = parsed
-                    .take_extension(&mut extensions)
-                    .ok_or(Malformed("x509: malformed extension"))?;
-                if seen.contains(&id) {
-                    return Err(Malformed("x509: certificate contains duplicate extension"));
-                }
-                seen.push(id);
-            }
+        for extension in fields.extensions {
+            parsed
+                .take_extension(extension)
+                .ok_or(Malformed("x509: malformed extension"))?;
         }
         Ok(parsed)
     }
 
-    /// Reads one extension and returns its identifier.
-    fn take_extension(&mut self, extensions: &mut Reader<'a>) -> Option<&'a [u8]> {
-        let mut extension = extensions.sequence()?;
-        let id = extension.expect(OID)?;
-        let critical = match extension.optional(BOOLEAN)? {
-            None => false,
-            Some([0xff]) => true,
-            Some(_) => return None,
-        };
-        let value = extension.expect(OCTET_STRING)?;
-        if !extension.is_empty() {
-            return None;
-        }
-        let understood = match id.strip_prefix(&STANDARD_EXTENSION) {
+    /// Takes what is needed from an extension; `None` if it is malformed.
+    fn take_extension(&mut self, extension: Extension<'a>) -> Option<()> {
+        let Extension {
+            oid,
+            critical,
+            value,
+        } = extension;
+        let understood = match oid.strip_prefix(&STANDARD_EXTENSION) {
             Some([15]) => {
                 let bits = Reader::new(value).expect(BIT_STRING)?;
                 let first = bits.get(1).copied().unwrap_or(0);
@@ -192,7 +134,8 @@ impl<'a> Certificate<'a> {
                     && names.addresses.is_empty())
             }
             Some([19]) => {
-                self.basic_constraints = Some(basic_constraints(value)?);
+                let (is_ca, path_length) = basic_constraints(value)?;
+                self.basic_constraints = Some(BasicConstraints { is_ca, path_length });
                 true
             }
             Some([30]) => {
@@ -218,7 +161,7 @@ impl<'a> Certificate<'a> {
             _ => false,
         };
         self.unhandled_critical |= critical && !understood;
-        Some(id)
+        Some(())
     }
 
     /// A name for messages: the common name, otherwise the organisation.
@@ -232,36 +175,6 @@ impl<'a> Certificate<'a> {
     pub(super) fn common_name(&self) -> Option<String> {
         attribute(self.subject, COMMON_NAME)
     }
-}
-
-/// The version, from one to three.
-fn version(fields: &mut Reader<'_>) -> Option<u8> {
-    match fields.optional(constructed(0))? {
-        None => Some(1),
-        Some(content) => match Reader::new(content).expect(INTEGER)? {
-            [version @ 0..=2] => Some(version + 1),
-            _ => None,
-        },
-    }
-}
-
-fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
-    let mut fields = Reader::new(value).sequence()?;
-    let is_ca = match fields.optional(BOOLEAN)? {
-        None | Some([0]) => false,
-        Some([0xff]) => true,
-        Some(_) => return None,
-    };
-    let path_length = match fields.optional(INTEGER)? {
-        None => None,
-        Some(digits) if digits.len() <= 8 && digits.first()? & 0x80 == 0 => Some(
-            digits
-                .iter()
-                .fold(0_u64, |length, &digit| length << 8 | u64::from(digit)),
-        ),
-        Some(_) => return None,
-    };
-    Some(BasicConstraints { is_ca, path_length })
 }
 
 /// `GeneralNames`; kinds that do not identify servers are skipped.
@@ -359,61 +272,9 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
         .map(|bytes| IpAddr::from(bytes).to_canonical())
 }
 
-/// A `UTCTime` or `GeneralizedTime` in seconds since 1970. Seconds may be omitted, as in certificates of old tools.
-fn time(reader: &mut Reader<'_>) -> Option<i64> {
-    let Element { tag, content, .. } = reader.any()?;
-    // RFC 5280, 4.1.2.5.2: no fractions
-    if content.contains(&b'.') {
-        return None;
-    }
-    flux_der::time(tag, content)
-}
-
 #[cfg(test)]
 mod tests {
-    use flux_der::{GENERALIZED_TIME, UTC_TIME};
-
     use super::*;
-
-    #[test]
-    fn certificate_times_are_parsed() {
-        let read = |tag: u8, text: &[u8]| {
-            let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
-            der.extend_from_slice(text);
-            time(&mut Reader::new(&der))
-        };
-        assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
-        assert_eq!(read(UTC_TIME, b"231114221320Z"), Some(1_700_000_000));
-        // Two digits of a year are of 1950 to 2049 (RFC 5280, 4.1.2.5.1).
-        assert_eq!(read(UTC_TIME, b"500101000000Z"), Some(-631_152_000));
-        assert_eq!(read(UTC_TIME, b"490101000000Z"), Some(2_493_072_000));
-        assert_eq!(read(UTC_TIME, b"2311142213Z"), Some(1_699_999_980));
-        assert_eq!(
-            read(GENERALIZED_TIME, b"20231114221320Z"),
-            Some(1_700_000_000)
-        );
-        assert_eq!(
-            read(GENERALIZED_TIME, b"20000301000000Z"),
-            Some(951_868_800)
-        );
-        assert_eq!(
-            read(GENERALIZED_TIME, b"40960101000000Z"),
-            Some(67_090_118_400)
-        );
-        assert_eq!(
-            read(GENERALIZED_TIME, b"19500101000000Z"),
-            Some(-631_152_000)
-        );
-        for (tag, text) in [
-            (UTC_TIME, &b"231114221320"[..]),
-            (UTC_TIME, b"231314221320Z"),
-            (UTC_TIME, b"23111422132xZ"),
-            (GENERALIZED_TIME, b"202311142213Z"),
-            (INTEGER, b"x"),
-        ] {
-            assert_eq!(read(tag, text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn network_masks_must_be_contiguous() {

@@ -1,6 +1,8 @@
 //! Path building and validation, with the results of Go's `Certificate.Verify`.
 
-use super::certificate::{Certificate, Malformed};
+use flux_der::x509::Malformed;
+
+use super::certificate::Certificate;
 use super::names::{check_constraints, check_host};
 use super::roots::Roots;
 
