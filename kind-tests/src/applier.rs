@@ -91,6 +91,17 @@ impl Applier {
 
     /// Waits until Ready has this reason and a message with this text.
     pub async fn says(&self, name: &str, reason: &str, text: &str) -> Result<Value> {
+        self.says_during(name, reason, text, async { Ok(()) }).await
+    }
+
+    /// As [`Applier::says`], and carries out `change` as soon as the Kustomization is watched.
+    pub async fn says_during<T>(
+        &self,
+        name: &str,
+        reason: &str,
+        text: &str,
+        change: impl Future<Output = Result<T>>,
+    ) -> Result<Value> {
         let goal = format!("says {reason}: {text}");
         let says = |object: &Value| {
             crate::condition(object, "Ready").is_some_and(|ready| {
@@ -100,7 +111,10 @@ impl Applier {
                         .is_some_and(|message| message.contains(text))
             })
         };
-        self.namespace.wait(KUSTOMIZATION, name, &goal, says).await
+        let waited = self
+            .namespace
+            .wait_during(KUSTOMIZATION, name, &goal, says, change);
+        Ok(waited.await?.0)
     }
 
     /// Requests a reconcile and waits for its end.

@@ -313,6 +313,29 @@ impl Namespace {
         Ok(found)
     }
 
+    /// As [`Namespace::wait`], and carries out `change` as soon as the object is watched, so that each state that it leads
+    /// to is seen. Returns the object and the result of the change.
+    pub async fn wait_during<T>(
+        &self,
+        kind: Kind,
+        name: &str,
+        goal: &str,
+        wanted: impl Fn(&Value) -> bool,
+        change: impl Future<Output = Result<T>>,
+    ) -> Result<(Value, T)> {
+        let (watching, mut watched) = tokio::sync::watch::channel(false);
+        let waited = self.watch(kind, name, goal, |object| {
+            watching.send_replace(true);
+            object.filter(|object| wanted(object)).cloned()
+        });
+        let changed = async {
+            // The sender lives as long as the wait does.
+            let _ = watched.wait_for(|watching| *watching).await;
+            change.await
+        };
+        tokio::try_join!(waited, changed)
+    }
+
     /// Waits until the object does not exist.
     pub async fn wait_gone(&self, kind: Kind, name: &str) -> Result {
         self.watch(kind, name, "is gone", |object| {

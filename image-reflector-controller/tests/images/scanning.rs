@@ -263,10 +263,10 @@ async fn states(
         }
         kind_tests::is_ready(object, "True")
     };
-    let waited = world.namespace.wait(kind, "app", "is ready", look);
-    let (waited, created) = tokio::join!(waited, created);
-    created?;
-    waited?;
+    world
+        .namespace
+        .wait_during(kind, "app", "is ready", look, created)
+        .await?;
     let (mut messages, unknown) = seen.into_inner().unwrap_or_default();
     messages.dedup();
     Ok((messages, unknown))

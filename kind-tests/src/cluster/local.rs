@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -117,24 +118,36 @@ pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result
     Ok(state)
 }
 
-/// Ports that are currently unused. They are below the range of ports that the system assigns to connections, which
-/// could otherwise take a port between its choice and its use; they are random, so that programs that choose at the
-/// same time differ.
+/// Ports that are currently unused, for this process: other test processes do not get them before it ends. They are below
+/// the range of ports that the system assigns to connections, which could otherwise take a port between its choice and its
+/// use.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     const TRIES: usize = 1_000;
-    // All are held at once, so that they differ.
-    let mut held = Vec::with_capacity(N);
+    let reservations = cache::folder()?.join("ports");
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = (0..TRIES).find_map(|_| {
+        let free = (0..TRIES).find_map(|_| {
             let candidate = rand::random_range(10_000..32_000_u16);
-            TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).ok()
+            let reserved = reserve(&reservations, candidate);
+            let unused = || TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).is_ok();
+            (reserved && unused()).then_some(candidate)
         });
-        let listener = listener.ok_or_else(|| Failure::new("no free port was found"))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = free.ok_or_else(|| Failure::new("no free port was found"))?;
     }
     Ok(ports)
+}
+
+/// Whether the port is this process's until it ends, which the lock on a file of its number says.
+fn reserve(folder: &Path, port: u16) -> bool {
+    static RESERVED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
+    let lock = || {
+        fs::create_dir_all(folder).ok()?;
+        let file = fs::File::create(folder.join(port.to_string())).ok()?;
+        file.try_lock().ok()?;
+        RESERVED.lock().ok()?.push(file);
+        Some(())
+    };
+    lock().is_some()
 }
 
 async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {

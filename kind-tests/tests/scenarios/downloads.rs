@@ -70,10 +70,9 @@ async fn downloads_are_retried_within_limits_and_failures_reported() -> Result {
         let says = download.says.map(|text| text.replace("URL", &url));
         if let Some(says) = &says {
             // It is temporary: the next run finds a healthy server.
-            let (failed, published) =
-                tokio::join!(applier.says("app", "ArtifactFailed", says), publish);
-            published?;
-            let failed = failed?;
+            let failed = applier
+                .says_during("app", "ArtifactFailed", says, publish)
+                .await?;
             let reconciling = condition(&failed, "Reconciling")
                 .cloned()
                 .unwrap_or_default();

@@ -52,18 +52,18 @@ async fn each_step_of_a_first_run_is_reported() -> Result {
         .await?;
 
     let seen = Mutex::new(Vec::new());
-    let follow = applier
-        .namespace
-        .wait(KUSTOMIZATION, "app", "is ready", |object| {
-            if let Ok(mut seen) = seen.lock() {
-                seen.push(object.clone());
-            }
-            is_ready(object, "True")
-        });
+    let look = |object: &Value| {
+        if let Ok(mut seen) = seen.lock() {
+            seen.push(object.clone());
+        }
+        is_ready(object, "True")
+    };
     let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
-    let (done, made) = tokio::join!(follow, applier.namespace.apply(&yaml));
-    made?;
-    let done = done?;
+    let made = applier.namespace.apply(&yaml);
+    let (done, _) = applier
+        .namespace
+        .wait_during(KUSTOMIZATION, "app", "is ready", look, made)
+        .await?;
     let seen = seen.into_inner()?;
 
     let ending = format!("for revision {REVISION} with a timeout of 9m30s");

@@ -144,14 +144,11 @@ async fn only_changes_of_the_spec_and_requests_are_reconciled() -> Result {
         })
     };
     // NC-RECV-031
-    let (seen, applied) = tokio::join!(
-        world
-            .namespace
-            .wait(RECEIVER, "hook", "is in progress", progress),
-        world.apply("Receiver", "hook", &spec)
-    );
-    applied?;
-    seen?;
+    let applied = world.apply("Receiver", "hook", &spec);
+    world
+        .namespace
+        .wait_during(RECEIVER, "hook", "is in progress", progress, applied)
+        .await?;
     let ready = world.namespace.wait_ready(RECEIVER, "hook", "True").await?;
     // NC-RECV-089: an empty token is one
     let empty = path("", "hook", world.namespace.name());

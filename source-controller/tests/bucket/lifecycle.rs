@@ -131,12 +131,11 @@ async fn a_new_revision_is_announced() -> Result {
         }
         revision(object) == second
     };
-    let (last, asked) = tokio::join!(
-        world.namespace.wait(BUCKET, "app", "is new", look),
-        world.namespace.request_reconcile(BUCKET, "app")
-    );
-    last?;
-    asked?;
+    let asked = world.namespace.request_reconcile(BUCKET, "app");
+    world
+        .namespace
+        .wait_during(BUCKET, "app", "is new", look, asked)
+        .await?;
     let seen = seen.into_inner().unwrap_or_default();
     let announced = seen
         .iter()

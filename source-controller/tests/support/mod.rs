@@ -17,7 +17,6 @@ use kind_tests::{
 };
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 /// Events in Kubernetes.
 const EVENT: Kind = Kind("v1", "Event");
@@ -162,25 +161,16 @@ impl World {
         change: impl Future<Output = Result>,
         done: impl Fn(&Value) -> bool,
     ) -> Result<Vec<Value>> {
-        let (seen, watching) = (Mutex::new(Vec::new()), Notify::new());
+        let seen = Mutex::new(Vec::new());
         let look = |object: &Value| {
             if let Ok(mut seen) = seen.lock() {
                 seen.push(object.clone());
             }
-            watching.notify_one();
             done(object)
         };
-        let change = async {
-            watching.notified().await;
-            change.await
-        };
-        let (last, changed) = tokio::join!(
-            self.namespace
-                .wait(self.kind, name, "is through with a change", look),
-            change
-        );
-        changed?;
-        last?;
+        self.namespace
+            .wait_during(self.kind, name, "is through with a change", look, change)
+            .await?;
         Ok(seen.into_inner().unwrap_or_default())
     }
 
