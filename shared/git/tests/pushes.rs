@@ -569,7 +569,7 @@ async fn an_update_whose_response_is_lost_counts(#[case] body: &'static str) {
 
 #[tokio::test]
 async fn a_push_ends_at_its_deadline() {
-    // IA-GIT-005
+    // IA-GIT-005, FR-N-106
     for path in [
         "/app.git/info/refs?service=git-receive-pack",
         "/app.git/git-receive-pack",
