@@ -27,7 +27,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         all_branches: gate("GitAllBranchReferences"),
         sparse: gate("GitSparseCheckout"),
     };
-    let secrets = secrets(manager);
+    let secrets = Secrets::from_manager(manager);
     let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?;
     let account = &flags.default_service_account;
     let automations = Cache::<ImageUpdateAutomation>::default();
@@ -71,14 +71,4 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         );
     manager.add(controller);
     Ok(())
-}
-
-/// How Secrets are read: from the API server at each use, or from a cache of all of them (IA-PROC-023).
-fn secrets(manager: &mut Manager) -> Secrets {
-    if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets::new(Reader::Direct(manager.client.clone()));
-    }
-    let cache = Cache::default();
-    manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets::new(Reader::Cached(cache))
 }

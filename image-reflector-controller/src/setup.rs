@@ -6,14 +6,13 @@ use std::time::Duration;
 use flux_api::image::{ImagePolicy, ImageRepository};
 use flux_identity::{Identities, Tokens};
 use flux_oci::PageSizes;
-use flux_references::{Index, Reader, Secrets};
+use flux_references::{Index, Secrets};
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::outcome::chain;
 use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
-use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Registries;
@@ -28,7 +27,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?;
     let client = manager.client.clone();
     let registries = Registries {
-        secrets: secrets(manager),
+        secrets: Secrets::from_manager(manager),
         identities: Identities::new(client, tokens, &flags.default_service_account),
         page_sizes: PageSizes::default(),
         budget: manager.budget.clone(),
@@ -144,14 +143,4 @@ async fn remove_orphans(
         }
     }
     tracing::info!(logger = ORPHANS, "Stopped filesystem storage GC");
-}
-
-/// How Secrets are read: from the API server at each use, or from a cache of all of them (IR-PROC-026).
-fn secrets(manager: &mut Manager) -> Secrets {
-    if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets::new(Reader::Direct(manager.client.clone()));
-    }
-    let cache = Cache::default();
-    manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets::new(Reader::Cached(cache))
 }

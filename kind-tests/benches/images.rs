@@ -1,5 +1,5 @@
 //! `cargo bench -p kind-tests --bench images`: scans 1,000 ImageRepositories of 1,000 tags each, with a policy for each, and
-//! then scans them again without a change.
+//! then scans them again without a change. `FLUX_BENCH_SCALE=10` makes it a tenth of the repositories.
 
 mod figures;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 }
 
 async fn bench() -> Result {
+    let repositories = REPOSITORIES / figures::scale();
     let cluster = figures::cluster().await?;
     let tags: Vec<String> = (0..TAGS)
         .map(|number| format!("\"v1.{}.{}-0123abc\"", number / 100, number % 100))
@@ -35,7 +36,7 @@ async fn bench() -> Result {
     print("memory without objects", &idle, "target 12 MiB");
 
     let span = Span::start(&controller, &namespace)?;
-    for number in 0..REPOSITORIES {
+    for number in 0..repositories {
         let image = registry.repository(&format!("org/app-{number}"));
         let yaml = format!(
             "
@@ -52,25 +53,37 @@ spec: {{imageRepositoryRef: {{name: app-{number}}}, policy: {{semver: {{range: '
         );
         namespace.apply(&yaml).await?;
     }
-    all(&namespace, IMAGE_REPOSITORY, "are scanned", |object| {
-        kind_tests::is_ready(object, "True")
-    })
+    all(
+        &namespace,
+        repositories,
+        IMAGE_REPOSITORY,
+        "are scanned",
+        |object| kind_tests::is_ready(object, "True"),
+    )
     .await?;
-    all(&namespace, IMAGE_POLICY, "have a tag", |object| {
-        kind_tests::is_ready(object, "True")
-    })
+    all(
+        &namespace,
+        repositories,
+        IMAGE_POLICY,
+        "have a tag",
+        |object| kind_tests::is_ready(object, "True"),
+    )
     .await?;
-    show("applied, scanned, selected", &span.end(&controller)?);
+    show(
+        &format!("{repositories} repositories of {TAGS} tags scanned"),
+        &span.end(&controller)?,
+    );
     let peak = mebibytes(controller.peak_bytes()?);
     print("  peak memory", &peak, TARGET);
 
     let span = Span::start(&controller, &namespace)?;
-    for number in 0..REPOSITORIES {
+    for number in 0..repositories {
         let name = format!("app-{number}");
         namespace.request_reconcile(IMAGE_REPOSITORY, &name).await?;
     }
     all(
         &namespace,
+        repositories,
         IMAGE_REPOSITORY,
         "are scanned again",
         |object| {
@@ -90,13 +103,13 @@ spec: {{imageRepositoryRef: {{name: app-{number}}}, policy: {{semver: {{range: '
 /// Waits until all objects of a kind satisfy `fits`.
 async fn all(
     namespace: &Namespace,
+    count: usize,
     kind: Kind,
     goal: &str,
     fits: impl Fn(&Value) -> bool,
 ) -> Result {
-    let enough = |objects: &[Value]| {
-        (objects.iter().filter(|it| fits(it)).count() == REPOSITORIES).then_some(())
-    };
+    let enough =
+        |objects: &[Value]| (objects.iter().filter(|it| fits(it)).count() == count).then_some(());
     namespace.wait_all(kind, goal, enough).await
 }
 

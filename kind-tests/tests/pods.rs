@@ -65,7 +65,7 @@ async fn the_controllers_run_as_pods_and_apply_a_commit() -> Result {
     let kubernetes = PodCluster::start(&images).await?;
     install(&kubernetes)?;
     let system = Namespace::existing(kubernetes.cluster(), "flux-system").await?;
-    // With the security context, probes, limits and arguments of the manifests.
+    // IA-PROC-026: with the security context, probes, limits and arguments of the manifests.
     for name in CONTROLLERS {
         system
             .wait(DEPLOYMENT, name, "is available", |object| {

@@ -4,12 +4,11 @@ use flux_api::meta::GoDuration;
 use flux_api::source::{Bucket, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use flux_identity::{Identities, Tokens};
 use flux_publish::Publisher;
-use flux_references::{Index, Reader};
+use flux_references::Index;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
-use kube::runtime::watcher;
 
 use crate::bucket::{self, Buckets, Kept};
 use crate::flags::Flags;
@@ -27,7 +26,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let publisher = Publisher::from_flags(&flags.storage)?;
     publisher.serve(manager, &flags.storage);
 
-    let secrets = secrets(manager);
+    let secrets = Secrets::from_manager(manager);
     let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?;
     let client = manager.client.clone();
     let identities = Identities::new(client, tokens, &flags.default_service_account);
@@ -171,13 +170,4 @@ fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
         purge: duration(&flags.helm.cache_purge_interval)?,
         ttl: duration(&flags.helm.cache_ttl)?,
     }))
-}
-
-fn secrets(manager: &mut Manager) -> Secrets {
-    if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets::new(Reader::Direct(manager.client.clone()));
-    }
-    let cache = Cache::default();
-    manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets::new(Reader::Cached(cache))
 }

@@ -170,3 +170,49 @@ async fn manifests_of_older_versions_work_as_written() -> Result {
     }
     Ok(())
 }
+
+/// What tutorials have their readers apply: the version before the current one, and a marker on the line above the value.
+#[tokio::test]
+async fn the_manifest_of_tutorials_applies() -> Result {
+    let world = World::start("ia-tutorial").await?;
+    let repo = git_servers::Repo::init(world.git.root(), "app.git");
+    let above = "image:\n  # {\"$imagepolicy\": \"NAMESPACE:orders\"}\n  name: shop/orders:1.0.0\n";
+    let beside = "tag: 1.0.0 # {\"$imagepolicy\": \"NAMESPACE:orders:tag\"}\n";
+    repo.commit("main")
+        .file("apps/above.yaml", world.marked(above))
+        .file("apps/beside.yaml", world.marked(beside))
+        .create();
+    world.source("shop", "app.git", "").await?;
+    world.policy("orders", "shop/orders", "1.1.0").await?;
+    let yaml = "
+apiVersion: image.toolkit.fluxcd.io/v1beta2
+kind: ImageUpdateAutomation
+metadata: {name: shop}
+spec:
+  interval: 30m
+  sourceRef: {kind: GitRepository, name: shop}
+  git:
+    checkout: {ref: {branch: main}}
+    commit:
+      author: {name: Updates, email: updates@example.com}
+      messageTemplate: |
+        chore: new images
+
+        {{range .Changed.Changes}}
+        - {{.OldValue}} -> {{.NewValue}}
+        {{end}}
+    push: {branch: main}
+  update: {path: ./apps, strategy: Setters}
+";
+    world.namespace.apply(yaml).await?;
+    world.pushed("shop", "").await?;
+    let message = repo.git(&["log", "-1", "--format=%B", "main"]);
+    ensure!(
+        message == "chore: new images\n\n\n- 1.0.0 -> 1.1.0",
+        "{message:?}"
+    );
+    // IA-UPD-031
+    let names = repo.git(&["diff", "--name-only", "main~1", "main"]);
+    ensure!(names == "apps/beside.yaml", "{names}");
+    Ok(())
+}

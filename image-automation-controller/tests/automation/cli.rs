@@ -53,5 +53,30 @@ async fn the_flux_cli_lists_and_reconciles() -> Result {
     run(&world, &["resume", "image", "update", "auto"])?;
     let text = run(&world, &["export", "image", "update", "auto"])?;
     ensure!(text.contains("kind: ImageUpdateAutomation"), "{text}");
+
+    // The command waits until what it has created is ready; only objects with the label are this controller's.
+    let label = format!("{}={}", kind_tests::SHARD_LABEL, world.namespace.name());
+    let spec = [
+        "create",
+        "image",
+        "update",
+        "made",
+        "--git-repo-ref=app",
+        "--git-repo-path=./apps",
+        "--checkout-branch=main",
+        "--push-branch=made",
+        "--author-name=Flux",
+        "--author-email=flux@example.com",
+        "--commit-template={{range .Changed.Changes}}{{println .OldValue}}{{end}}",
+        "--label",
+        &label,
+    ];
+    run(&world, &spec)?;
+    world.ready("made").await?;
+    run(&world, &["delete", "image", "update", "made", "--silent"])?;
+    world
+        .namespace
+        .wait_gone(IMAGE_UPDATE_AUTOMATION, "made")
+        .await?;
     Ok(())
 }

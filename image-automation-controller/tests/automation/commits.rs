@@ -41,7 +41,7 @@ async fn only_edited_files_are_in_the_commit() -> Result {
     ensure!(names == ["apps/crlf.yaml", "apps/list.yaml"], "{changed}");
     // IA-UPD-067
     ensure!(changed.contains(":100755 100755"), "{changed}");
-    // IA-UPD-068, IA-UPD-050
+    // IA-UPD-068, IA-UPD-050, FR-N-085
     let wanted = world
         .marked(crlf)
         .replace("\"old\"", "\"reg.io/app:1.1.0\"");
@@ -53,7 +53,7 @@ async fn only_edited_files_are_in_the_commit() -> Result {
         content(&repo, "main", "apps/list.yaml") == wanted.trim(),
         "list"
     );
-    // IA-GIT-050
+    // IA-GIT-050, FR-N-092
     let tree = repo.git(&["ls-tree", "main", "vendor"]);
     ensure!(tree.contains(&format!("160000 commit {link}")), "{tree}");
     // IA-UPD-012

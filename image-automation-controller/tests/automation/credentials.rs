@@ -104,7 +104,7 @@ async fn code_commit_is_signed_for_with_the_account_of_the_own_namespace() -> Re
         }),
         "{requests:?}"
     );
-    // IA-GIT-030
+    // IA-GIT-030, IA-GIT-110: an address that leads to loopback, by a proxy on loopback
     let destinations = clouds.proxy().destinations();
     ensure!(
         destinations.contains(&format!("{CODE_COMMIT}:443")),
@@ -122,6 +122,79 @@ async fn code_commit_is_signed_for_with_the_account_of_the_own_namespace() -> Re
         ),
         "{object}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn azure_devops_gets_the_token_of_the_account() -> Result {
+    const DEV_OPS: &str = "dev.azure.com";
+    let cloud = CloudSettings::start()?;
+    let clouds = &cloud.clouds;
+    let pair = clouds.authority().issue(&[DEV_OPS]);
+    let git = HttpGitServer::builder()
+        .tls_pair(&pair)
+        .bearer_token("azure-token-1")
+        .start();
+    clouds
+        .proxy()
+        .resolve(&format!("{DEV_OPS}:443"), git.address());
+    let world = World::start_on("ia-azure", cloud.settings(), git).await?;
+    let namespace = &world.namespace;
+    let pusher = subject(namespace, "pusher");
+    clouds.trust("client-1", "api://AzureADTokenExchange", &pusher);
+    let annotations = json!({"azure.workload.identity/tenant-id": "tenant-1", "azure.workload.identity/client-id": "client-1"});
+    account(namespace, "pusher", annotations).await?;
+    proxy(namespace, clouds).await?;
+    world.repo("app.git");
+    let url = format!("https://{DEV_OPS}/app.git");
+    let spec = "provider: azure, serviceAccountName: pusher, proxySecretRef: {name: proxy}";
+    world.source("app", &url, spec).await?;
+    world.policy("app", "reg.io/app", "1.1.0").await?;
+    world.automation("auto", "", "").await?;
+    // IA-GIT-034: the server takes nothing but the token, for the checkout and for the push
+    world.pushed("auto", "").await?;
+    let requests = clouds.requests();
+    ensure!(
+        requests[0].field("scope") == "499b84ac-1321-427f-aa17-267ca6975798/.default",
+        "{requests:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_used() -> Result {
+    const HOST: &str = "git.example.com";
+    let cloud = CloudSettings::start()?;
+    let clouds = &cloud.clouds;
+    let pair = clouds.authority().issue(&[HOST]);
+    let git = HttpGitServer::builder().tls_pair(&pair).start();
+    let target = format!("{HOST}:443");
+    clouds.proxy().resolve(&target, git.address());
+    let settings = cloud.settings().env("HTTPS_PROXY", clouds.proxy().url());
+    let world = World::start_on("ia-proxy", settings, git).await?;
+    world.repo("app.git");
+    let url = format!("https://{HOST}/app.git");
+    world.source("app", &url, "").await?;
+    world.policy("app", "reg.io/app", "1.1.0").await?;
+    world.automation("auto", "", "").await?;
+    world.pushed("auto", "").await?;
+    // IA-PROC-037
+    let destinations = clouds.proxy().destinations();
+    ensure!(destinations.contains(&target), "{destinations:?}");
+
+    let own = git_servers::Proxy::http(None);
+    own.resolve(&target, world.git.address());
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own"},
+        "stringData": {"address": own.url()}});
+    world.namespace.apply(&secret.to_string()).await?;
+    clouds.proxy().clear_destinations();
+    let spec = json!({"proxySecretRef": {"name": "own"}});
+    world.change_source("app", spec).await?;
+    world.reconcile("auto").await?;
+    world.ready("auto").await?;
+    ensure!(own.destinations().contains(&target), "its own proxy");
+    let destinations = clouds.proxy().destinations();
+    ensure!(destinations.is_empty(), "{destinations:?}");
     Ok(())
 }
 

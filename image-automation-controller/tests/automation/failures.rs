@@ -68,7 +68,7 @@ async fn a_silent_server_does_not_hold_a_run() -> Result {
         .await?;
     world.automation("auto", "", "").await?;
     let object = world.failed("silent", "GitOperationFailed").await?;
-    // IA-GIT-005
+    // IA-GIT-005, FR-N-106
     ensure!(
         message(&object).ends_with(": context deadline exceeded"),
         "{object}"
@@ -210,7 +210,7 @@ async fn a_value_that_differs_in_form_only_is_no_commit() -> Result {
     world.policy("app", "reg.io/app", "v1").await?;
     world.automation("auto", "", "").await?;
     let object = world.ready("auto").await?;
-    // IA-STATUS-019, IA-UPD-055
+    // IA-STATUS-019, IA-UPD-055, FR-N-097
     ensure!(repo.rev_parse("main") == before, "{object}");
     ensure!(object["status"].get("lastPushTime").is_none(), "{object}");
     let failing =

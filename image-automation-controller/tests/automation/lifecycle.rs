@@ -80,6 +80,22 @@ async fn a_selected_image_is_committed_and_pushed() -> Result {
         "{event}"
     );
     world.recorded("auto", "Normal", &summary).await?;
+    // IA-STATUS-035
+    let line = world
+        .controller
+        .log()
+        .wait("of the event", |line| line["msg"] == summary)
+        .await?;
+    ensure!(line["level"] == "info", "{line}");
+    // IA-STATUS-060: the source has no status, and of the policy's only the image was there
+    let source = world
+        .namespace
+        .get(kind_tests::GIT_REPOSITORY, "app")
+        .await?;
+    ensure!(
+        source.is_some_and(|it| it["status"].get("artifact").is_none()),
+        "the source was reconciled"
+    );
     world.events.check()
 }
 

@@ -9,6 +9,7 @@ mod cli;
 mod commits;
 mod credentials;
 mod failures;
+mod kills;
 mod lifecycle;
 mod process;
 mod pushes;

@@ -1,6 +1,6 @@
 //! The process: Lease, profiles, log, conditions while a run is under way, definitions.
 
-use git_servers::HttpGitServer;
+use git_servers::{HttpGitServer, Repo, SshGitServer, SshKey, sshd_available};
 use kind_tests::controller::Settings;
 use kind_tests::{Failure, IMAGE_UPDATE_AUTOMATION, Kind, Result, condition, ensure};
 use serde_json::json;
@@ -203,4 +203,66 @@ async fn a_template_is_read_only_when_there_is_something_to_commit() -> Result {
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.failed("auto", "GitOperationFailed").await?;
     Ok(())
+}
+
+/// The number of sockets that a process has open.
+fn sockets(pid: u32) -> usize {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let targets = descriptors
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+#[tokio::test]
+async fn connections_do_not_pile_up() -> Result {
+    const RUNS: usize = 6;
+    if !sshd_available() {
+        eprintln!("skipped: sshd is not installed");
+        return Ok(());
+    }
+    let world = World::start("ia-sockets").await?;
+    let key = SshKey::ed25519();
+    let server = SshGitServer::builder().authorize(&key.public()).start();
+    let repo = Repo::init(server.root(), "app.git");
+    repo.commit("main").file("a.yaml", "a: 1\n").create();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"},
+        "stringData": {"identity": key.private(), "known_hosts": server.known_hosts()},
+    });
+    world.namespace.apply(&secret.to_string()).await?;
+    let spec = "secretRef: {name: key}";
+    let url = server.url("app.git");
+    world.repo("app.git");
+    world.source("ssh", &url, spec).await?;
+    world.source("gone", &server.url("gone.git"), spec).await?;
+    world.source("http", "app.git", "").await?;
+    world.source("none", "none.git", "").await?;
+    let names = ["ssh", "gone", "http", "none"];
+    for name in names {
+        let source = format!("sourceRef: {{kind: GitRepository, name: {name}}}");
+        world.automation(name, "", &source).await?;
+        world.reconcile(name).await?;
+    }
+    let before = sockets(world.controller.pid());
+    for _ in 0..RUNS {
+        for name in names {
+            world.reconcile(name).await?;
+        }
+    }
+    ensure!(server.connections() > 2 * RUNS, "connections over SSH");
+    // FR-N-107: those to the API server and to the receiver of events come and go
+    let few = async {
+        while sockets(world.controller.pid()) > before + 4 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("no more sockets than at the start", few)
+        .await
 }

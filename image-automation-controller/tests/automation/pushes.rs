@@ -34,7 +34,7 @@ async fn another_branch_is_created_and_continued() -> Result {
         "{object}"
     );
 
-    // IA-STATUS-014: it is fetched although nothing has changed
+    // IA-STATUS-014, IA-STATUS-063: it is fetched although nothing has changed
     world.git.clear_requests();
     world.reconcile("auto").await?;
     ensure!(
@@ -48,7 +48,7 @@ async fn another_branch_is_created_and_continued() -> Result {
     // IA-GIT-083
     ensure!(repo.rev_parse("out") == first, "nothing is pushed again");
 
-    // IA-GIT-047, IA-GIT-111: main moves on, and the branch is continued from its own head
+    // IA-GIT-047, IA-GIT-111, FR-N-095: main moves on, and the branch is continued from its own head
     let moved = repo
         .commit("main")
         .file("new.yaml", "a: 1\n")
@@ -61,7 +61,7 @@ async fn another_branch_is_created_and_continued() -> Result {
         object["status"]["observedSourceRevision"] == format!("main@sha1:{moved}"),
         "{object}"
     );
-    // IA-GIT-071: what main has since is not in the commit
+    // IA-GIT-071, FR-N-091: what main has since is not in the commit
     let names = repo.git(&["ls-tree", "-r", "--name-only", "out"]);
     ensure!(names == "apps/deploy.yaml", "{names}");
     // IA-GIT-116
@@ -192,7 +192,7 @@ async fn a_refspec_that_forces_is_refused_before_any_push() -> Result {
         )
         .await?;
     let object = world.failed("auto", "InvalidSourceConfiguration").await?;
-    // IA-GIT-114
+    // IA-GIT-114, FR-N-110
     ensure!(
         message(&object).ends_with(": invalid source configuration"),
         "{object}"
@@ -215,7 +215,7 @@ async fn a_refused_push_is_reported_with_the_words_of_the_server() -> Result {
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.automation("auto", "", "").await?;
     let object = world.failed("auto", "GitOperationFailed").await?;
-    // IA-GIT-082, IA-STATUS-021
+    // IA-GIT-082, IA-STATUS-021, FR-N-093
     let text = message(&object);
     ensure!(
         text.starts_with(
@@ -230,6 +230,52 @@ async fn a_refused_push_is_reported_with_the_words_of_the_server() -> Result {
     // IA-STATUS-029
     world.pushed("auto", "").await?;
     ensure!(repo.rev_parse("main~1") == before, "one commit");
+
+    // A branch that is protected for the server as a whole: the next run by itself succeeds after the protection is gone.
+    repo.hook(
+        "pre-receive",
+        "echo 'main is frozen until Monday' >&2; exit 1",
+    );
+    let before = repo.rev_parse("main");
+    world.policy("app", "reg.io/app", "1.2.0").await?;
+    let object = world.failed("auto", "GitOperationFailed").await?;
+    ensure!(
+        message(&object).ends_with(
+            "command error on refs/heads/main: pre-receive hook declined: main is frozen until Monday"
+        ),
+        "{object}"
+    );
+    let retried = kind_tests::condition(&object, "Reconciling");
+    ensure!(
+        retried.is_some_and(|it| it["reason"] == "ProgressingWithRetry"),
+        "{object}"
+    );
+    ensure!(repo.rev_parse("main") == before, "nothing is pushed");
+    repo.hook("pre-receive", "exit 0");
+    world.pushed("auto", &before).await?;
+    ensure!(repo.rev_parse("main~1") == before, "one commit");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_push_to_the_branch_of_the_checkout_is_not_forced() -> Result {
+    let world = World::start("ia-same-branch").await?;
+    let repo = world.repo("app.git");
+    repo.branch("human", "main");
+    let human = repo.commit("human").file("note.txt", "by hand\n").create();
+    // Another commit arrives between the checkout and the update: a forced push would drop it.
+    repo.hook(
+        "pre-receive",
+        "[ -e raced ] && exit 0; touch raced\n\
+         env -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/main human",
+    );
+    world.source("app", "app.git", "").await?;
+    world.policy("app", "reg.io/app", "1.1.0").await?;
+    let git = "checkout: {ref: {branch: main}}, push: {branch: main}";
+    world.automation("auto", git, "").await?;
+    world.pushed("auto", "").await?;
+    // FR-N-098
+    ensure!(repo.rev_parse("main~1") == human, "history");
     Ok(())
 }
 
@@ -284,9 +330,16 @@ async fn commits_are_pushed_over_ssh() -> Result {
         eprintln!("skipped: sshd is not installed");
         return Ok(());
     }
-    let world = World::start("ia-ssh").await?;
+    let settings = Settings::default()
+        .flag("--ssh-kex-algos=diffie-hellman-group16-sha512")
+        .flag("--ssh-hostkey-algos=rsa-sha2-256");
+    let world = World::start_with("ia-ssh", settings, HttpGitServer::builder()).await?;
     let key = SshKey::ed25519();
-    let server = SshGitServer::builder().authorize(&key.public()).start();
+    let server = SshGitServer::builder()
+        .authorize(&key.public())
+        .host_key(SshKey::ed25519())
+        .host_key(SshKey::generate(&["-t", "rsa", "-b", "2048"], ""))
+        .start();
     let repo = Repo::init(server.root(), "app.git");
     repo.commit("main")
         .file("deploy.yaml", world.marked(crate::world::DEPLOYMENT))
@@ -308,6 +361,14 @@ async fn commits_are_pushed_over_ssh() -> Result {
         content(&repo, "main", "deploy.yaml").contains("reg.io/app:1.1.0 "),
         "content"
     );
+    // IA-GIT-029
+    let log = server.log();
+    for line in [
+        "kex: algorithm: diffie-hellman-group16-sha512",
+        "kex: host key algorithm: rsa-sha2-256",
+    ] {
+        ensure!(log.contains(line), "{log}");
+    }
     Ok(())
 }
 

@@ -151,7 +151,7 @@ async fn automations_and_a_person_push_to_one_branch() -> Result {
         }
     }
     ensure!(by_hand.await?, "every push by hand succeeds in the end");
-    // IA-STATUS-038, IA-STATUS-064: a linear history with every commit of each
+    // IA-STATUS-038, IA-STATUS-064, FR-N-094: a linear history with every commit of each
     let history = repo.git(&["log", "--format=%an %P", "main"]);
     let of = |author: &str| {
         history
@@ -165,6 +165,20 @@ async fn automations_and_a_person_push_to_one_branch() -> Result {
         history.lines().all(|line| line.split(' ').count() <= 3),
         "{history}"
     );
+    // The commits of each are in the order in which they were made.
+    let by_hand = repo.git(&["log", "--reverse", "--author=Human", "--format=%s", "main"]);
+    let wanted: Vec<_> = (0..10).map(|number| format!("human {number}")).collect();
+    ensure!(by_hand == wanted.join("\n"), "{by_hand}");
+    for name in names {
+        let path = format!("{name}/a.yaml");
+        let changes = repo.git(&["log", "--reverse", "--format=", "-p", "main", "--", &path]);
+        let written: Vec<_> = changes
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("+{name}: ")))
+            .map(|value| value.split(' ').next().unwrap_or_default())
+            .collect();
+        ensure!(written == ["v0", "v1", "v2", "v3"], "{written:?}");
+    }
     for name in names {
         let text = crate::world::content(&repo, "main", &format!("{name}/a.yaml"));
         ensure!(text.starts_with(&format!("{name}: v{rounds} ")), "{text}");

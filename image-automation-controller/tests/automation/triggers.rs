@@ -1,11 +1,24 @@
 //! What starts a run, and for which objects.
 
+use std::time::Duration;
+
 use git_servers::HttpGitServer;
 use kind_tests::controller::Settings;
 use kind_tests::{IMAGE_UPDATE_AUTOMATION, Namespace, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::world::{DEPLOYMENT, World, content, message};
+
+/// How many runs of an automation have ended.
+async fn runs(world: &World, name: &str) -> Result<u64> {
+    let page = world.metrics().await?;
+    let labels = format!(
+        "gotk_reconcile_duration_seconds_count{{kind=\"ImageUpdateAutomation\",name=\"{name}\","
+    );
+    let line = page.lines().find(|line| line.starts_with(&labels));
+    let count = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    Ok(count.unwrap_or_default())
+}
 
 #[tokio::test]
 async fn changes_of_policies_and_sources_start_a_run() -> Result {
@@ -19,9 +32,24 @@ async fn changes_of_policies_and_sources_start_a_run() -> Result {
     let pushed = object["status"]["lastPushCommit"]
         .as_str()
         .unwrap_or_default();
+    let elsewhere = "policySelector: {matchLabels: {team: none}}";
+    world.automation("bystander", "", elsewhere).await?;
+    world.ready("bystander").await?;
+    let before = runs(&world, "bystander").await?;
     // IA-STATUS-003, IA-STATUS-012
     world.policy("app", "reg.io/app", "1.2.0").await?;
     let object = world.pushed("auto", pushed).await?;
+    // IA-STATUS-065: also of those that do not select the policy
+    let woken = async {
+        while runs(&world, "bystander").await? == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok::<_, kind_tests::Failure>(())
+    };
+    world
+        .namespace
+        .wait_for("the other automation has run", woken)
+        .await??;
     // IA-STATUS-030
     world
         .recorded(
@@ -155,8 +183,15 @@ async fn a_source_in_another_namespace_can_be_blocked() -> Result {
     world.automation("auto", "", &source).await?;
     // IA-GIT-011
     let object = world.pushed("auto", "").await?;
+    let first = repo.rev_parse("main");
+    ensure!(object["status"]["lastPushCommit"] == first, "{object}");
+    // FR-N-103: a change of a source of another namespace starts a run
+    let other = world.repo("other.git");
+    let url = json!({"spec": {"url": world.git.url("other.git")}});
+    far.merge(kind_tests::GIT_REPOSITORY, "app", url).await?;
+    let object = world.pushed("auto", &first).await?;
     ensure!(
-        object["status"]["lastPushCommit"] == repo.rev_parse("main"),
+        object["status"]["lastPushCommit"] == other.rev_parse("main"),
         "{object}"
     );
 

@@ -91,14 +91,45 @@ async fn flux_shows_reconciles_suspends_and_resumes_images() -> Result {
     flux(&world, &["resume", "image", "repository", "app"])?;
     let exported = flux(&world, &["export", "image", "repository", "app"])?;
     ensure!(exported.contains(&format!("image: {image}")), "{exported}");
-    let spec = ["--image", &image, "--interval", "1h"];
+    flux(&world, &["suspend", "image", "policy", "app"])?;
+    let object = world.namespace.get(kind_tests::IMAGE_POLICY, "app").await?;
+    ensure!(
+        object.is_some_and(|it| it["spec"]["suspend"] == true),
+        "not suspended"
+    );
+    flux(&world, &["resume", "image", "policy", "app"])?;
+    let exported = flux(&world, &["export", "image", "policy", "app"])?;
+    ensure!(exported.contains("range: '*'"), "{exported}");
+
+    // The command waits until what it has created is ready; only objects with the label are this controller's.
+    let label = format!("{}={}", kind_tests::SHARD_LABEL, world.namespace.name());
+    let spec = ["--image", &image, "--interval", "1h", "--label", &label];
     flux(
         &world,
-        &[
-            &["create", "image", "repository", "made", "--export"][..],
-            &spec,
-        ]
-        .concat(),
+        &[&["create", "image", "repository", "made"][..], &spec].concat(),
     )?;
+    world.scanned("made").await?;
+    let spec = [
+        "--image-ref",
+        "made",
+        "--select-semver",
+        "1.0.x",
+        "--label",
+        &label,
+    ];
+    flux(
+        &world,
+        &[&["create", "image", "policy", "made"][..], &spec].concat(),
+    )?;
+    world.selected("made", "1.0.0").await?;
+    flux(&world, &["delete", "image", "policy", "made", "--silent"])?;
+    flux(
+        &world,
+        &["delete", "image", "repository", "made", "--silent"],
+    )?;
+    world
+        .namespace
+        .wait_gone(kind_tests::IMAGE_REPOSITORY, "made")
+        .await?;
     Ok(())
 }

@@ -51,6 +51,12 @@ async fn ecr_is_read_with_the_role_of_the_account() -> Result {
         "{object}"
     );
     let api = "api.ecr.eu-west-1.amazonaws.com";
+    // IR-AUTH-031: the proxy of the object leads to both
+    for host in [STS, api] {
+        let destinations = clouds.proxy().destinations();
+        let target = format!("{host}:443");
+        ensure!(destinations.contains(&target), "{destinations:?}");
+    }
     // IR-AUTH-032: one login serves both objects
     assert_eq!((clouds.to(STS).len(), clouds.to(api).len()), (1, 1));
     // IR-PROC-041, IR-POL-105, IR-PROC-042
@@ -112,6 +118,7 @@ async fn without_an_account_the_controllers_identity_is_used() -> Result {
     let image = format!("{GAR}/org/app");
     world.apply_image("app", &image, "provider: gcp").await?;
     world.scanned("app").await?;
+    // IR-PROC-033
     assert_eq!(clouds.requests().len(), 1);
 
     // IR-AUTH-021, IR-AUTH-025: a host that is not one of the provider fails where the registry would be asked

@@ -67,7 +67,7 @@ async fn pull_secrets_of_the_object_and_of_its_account_are_used() -> Result {
         world.apply(name, spec).await?;
         world.scanned(name).await?;
     }
-    // IR-REPO-081
+    // IR-REPO-081, IR-AUTH-040: a registry and a realm on loopback
     let asked = world.registry.asked();
     let token = "GET /token?scope=repository%3Aorg%2Fapp%3Apull&service=registry";
     ensure!(asked.iter().any(|line| line == token), "{asked:?}");

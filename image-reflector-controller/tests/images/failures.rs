@@ -71,6 +71,7 @@ async fn each_failure_has_its_reason_and_message() -> Result {
             assert_eq!(types, ["Stalled", "Ready"]);
             assert_eq!(object["status"]["observedGeneration"], 1);
         } else {
+            // IR-REPO-122
             let state = ["Reconciling", "True", "ProgressingWithRetry"];
             world.condition(IMAGE_REPOSITORY, name, state).await?;
             // IR-REPO-031

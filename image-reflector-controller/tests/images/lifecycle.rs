@@ -91,6 +91,9 @@ async fn objects_are_finalized_and_their_tags_removed() -> Result {
     // IR-PROC-039
     let metrics = world.metrics().await?;
     ensure!(!metrics.contains("name=\"app\""), "{metrics}");
+    // IR-REPO-041, IR-REPO-112: what is gone is no error
+    let log = world.controller.log().entries();
+    ensure!(!log.iter().any(|line| line["level"] == "error"), "{log:?}");
     Ok(())
 }
 
@@ -208,6 +211,9 @@ async fn a_deletion_waits_for_the_store() -> Result {
         .await?
         .unwrap_or_default();
     ensure!(object["metadata"]["finalizers"].is_array(), "{object}");
+    // IR-PROC-053: the state of the store is not that of the process
+    let ready = answer(&world.controller.health_address(), "/readyz").await?;
+    assert_eq!(ready, 200);
     std::fs::remove_file(&kind)?;
     std::fs::rename(&aside, &kind)?;
     world.namespace.wait_gone(IMAGE_REPOSITORY, "app").await?;

@@ -152,3 +152,16 @@ async fn tags_of_deleted_objects_are_removed() -> Result {
     world.controller.log().wait("that it is off", told).await?;
     Ok(())
 }
+
+/// A small board: the store is not mapped into memory.
+#[tokio::test]
+async fn an_empty_store_needs_little_memory() -> Result {
+    let world = World::start("img-small", Registry::start()).await?;
+    world.push(&["1.0.0"]);
+    world.apply("app", "").await?;
+    world.scanned("app").await?;
+    // FR-N-079
+    let peak = world.controller.peak_bytes()?;
+    ensure!(peak < 64 << 20, "{} MiB", peak >> 20);
+    Ok(())
+}

@@ -47,6 +47,7 @@ async fn a_restart_scans_nothing_again() -> Result {
     let mut world = running("img-restart", &["1.0.0", "1.1.0"]).await?;
     world.controller.kill()?;
     world.controller.restart().await?;
+    // IR-REPO-120
     world
         .recorded(
             "app",
@@ -80,6 +81,7 @@ async fn lost_tags_are_scanned_again_without_warnings() -> Result {
     };
     let before = warnings(&world);
     world.controller.restart().await?;
+    // IR-REPO-121: after the interval exactly
     let scanned = |line: &Value| line["msg"] == "tags did not change, next scan in 1h0m0s";
     world.controller.log().wait("of the scan", scanned).await?;
     for number in 0..20 {

@@ -27,6 +27,12 @@ pub fn main(bench: impl Future<Output = Result>) -> std::process::ExitCode {
     }
 }
 
+/// `FLUX_BENCH_SCALE`: by how much a benchmark that can be made smaller is made smaller; 1 by default.
+pub fn scale() -> usize {
+    let text = std::env::var("FLUX_BENCH_SCALE").unwrap_or_default();
+    text.parse().unwrap_or(1).max(1)
+}
+
 /// Measures time, processor time and API requests of a controller between two moments.
 pub struct Span {
     started: Instant,

@@ -296,13 +296,16 @@ pub(crate) const FLAGS: &[(&str, &[Flag])] = &[
             ("IR-PROC-002", "events-addr", "string", ""),
             ("IR-PROC-003", "health-addr", "string", ":9440"),
             ("IR-PROC-004", "storage-path", "string", "/data"),
+            // RT-FLM-061
             (
                 "IR-PROC-005",
                 "storage-value-log-file-size",
                 "int64",
                 "268435456",
             ),
+            // RT-FLM-062
             ("IR-PROC-006", "storage-compression-threshold", "int", "64"),
+            // RT-FLM-063
             ("IR-PROC-008", "gc-interval", "uint16", "10"),
             ("IR-PROC-009", "concurrent", "int", "4"),
             ("IR-PROC-010", "requeue-dependency", "duration", "30s"),
@@ -466,6 +469,7 @@ pub(crate) const FLAGS: &[(&str, &[Flag])] = &[
             ("SW-PROC-013", "artifact-retention-ttl", "duration", "1m"),
             ("SW-PROC-013", "artifact-retention-records", "int", "2"),
             ("SW-PROC-014", "artifact-digest-algo", "string", "sha256"),
+            // RT-FLM-064
             ("SW-PROC-006", "reconciliation-timeout", "duration", "10m"),
         ],
     ),
@@ -524,15 +528,20 @@ pub(crate) const GATES: &[(&str, &[Gate])] = &[
         "image-reflector-controller",
         &[
             ("IR-PROC-026", "CacheSecretsAndConfigMaps", "false"),
+            // RT-FGM-021
             ("IR-PROC-027", "FluxStorage", "true"),
         ],
     ),
     (
         "image-automation-controller",
         &[
+            // RT-FGM-022
             ("IA-PROC-019", "GitForcePushBranch", "true"),
+            // RT-FGM-023
             ("IA-PROC-020", "GitShallowClone", "true"),
+            // RT-FGM-024
             ("IA-PROC-021", "GitAllBranchReferences", "true"),
+            // RT-FGM-025
             ("IA-PROC-022", "GitSparseCheckout", "false"),
             ("IA-PROC-023", "CacheSecretsAndConfigMaps", "false"),
         ],

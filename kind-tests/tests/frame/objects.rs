@@ -175,6 +175,7 @@ async fn failures_stall_or_retry() -> Result {
         .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))
         .await??;
     let page = String::from_utf8(running.metrics.page(Page::default())?)?;
+    // IA-PROC-036, IR-PROC-045
     let counted = "controller_runtime_reconcile_panics_total{controller=\"gitrepository\"} ";
     assert!(
         page.lines()

@@ -160,7 +160,7 @@ async fn every_client_key_type_authenticates() {
 
 #[tokio::test]
 async fn host_keys_are_checked_strictly() {
-    // SC-GIT-124, RT-GIT-014
+    // SC-GIT-124, RT-GIT-014, FR-N-100
     need_sshd!();
     let site = site(SshKey::ed25519(), |builder| {
         builder.host_key(SshKey::ed25519())
@@ -226,7 +226,7 @@ async fn the_host_key_type_in_known_hosts_is_requested() {
     });
     let known = site.server.known_hosts();
     for line in known.lines() {
-        // Only one of the server's three keys is known: the server must present that one, or it is a mismatch.
+        // FR-N-100: only one of the server's three keys is known: the server must present that one, or it is a mismatch.
         fetch(&site.remote(line, |_| {}), "branch=main")
             .await
             .unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -378,7 +378,7 @@ async fn an_rsa_key_signs_with_an_accepted_hash() {
 
 #[tokio::test]
 async fn host_certificates_are_accepted() {
-    // SC-GIT-124
+    // SC-GIT-124, FR-N-100
     need_sshd!();
     let (authority, host) = (SshKey::ed25519(), SshKey::ed25519());
     let certificate = authority.certify(&host, &["-h", "-I", "host", "-n", "127.0.0.1"]);

@@ -569,7 +569,7 @@ async fn an_update_whose_response_is_lost_counts(#[case] body: &'static str) {
 
 #[tokio::test]
 async fn a_push_ends_at_its_deadline() {
-    // IA-GIT-005
+    // IA-GIT-005, FR-N-106
     for path in [
         "/app.git/info/refs?service=git-receive-pack",
         "/app.git/git-receive-pack",
@@ -736,13 +736,7 @@ async fn pushes_over_ssh_report_like_those_over_http() {
     assert_eq!(read("after"), "done\n", "the push waits for the hooks");
 
     // Larger than the window of a channel.
-    let mut state = 1_u32;
-    let noise: String = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        char::from(b' ' + (state >> 24) as u8 % 95)
-    })
-    .take(6 << 20)
-    .collect();
+    let noise = noise(1, 6 << 20);
     let mut copy = over_ssh(&server, &key).await;
     let made = commit(&mut copy, "noise", &noise);
     push(&mut copy).await.unwrap();
@@ -801,5 +795,62 @@ async fn the_words_of_an_ssh_server_that_refuses_pushes_are_shown(
     let mut copy = over_ssh(&server, &key).await;
     let error = push(&mut copy).await.unwrap_err();
     assert_eq!(error, format!("failed to push to remote: {expected}"));
+    assert_eq!(repo.rev_parse("main"), old);
+}
+
+/// A hook's output after the update, larger than what the connection buffers, is read to its end: the hook is not stopped in the
+/// middle, and the push ends with it.
+#[rstest]
+#[case::in_one_piece("head -c 300000 /dev/zero | tr '\\0' x")]
+#[case::in_lines("yes 'a line of a hook' | head -c 300000")]
+#[case::as_errors("yes 'a line of a hook' | head -c 3000000 >&2")]
+#[tokio::test]
+async fn the_output_of_a_hook_is_read_to_its_end(#[case] output: &str) {
+    if !sshd_available() {
+        println!("skipped: sshd is not installed");
+        return;
+    }
+    let (server, key) = ssh_server(|builder| builder);
+    let repo = ssh_repository(&server);
+    repo.hook("post-receive", &format!("{output}; echo done > after"));
+    let mut copy = over_ssh(&server, &key).await;
+    let pushed = push(&mut copy).await.unwrap();
+    assert_eq!(repo.rev_parse("main"), pushed[0].new.as_str());
+    let after = std::fs::read_to_string(repo.path().join("after")).unwrap();
+    assert_eq!(after, "done\n");
+}
+
+/// Text that does not compress.
+fn noise(seed: u32, length: usize) -> String {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b' ' + (state >> 24) as u8 % 95)
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// A server that refuses the pack before it has read all of it: the client does not wait for the rest to be read.
+#[tokio::test]
+async fn a_pack_that_an_ssh_server_stops_reading_is_refused() {
+    if !sshd_available() {
+        println!("skipped: sshd is not installed");
+        return;
+    }
+    let (server, key) = ssh_server(|builder| builder);
+    let repo = ssh_repository(&server);
+    repo.git(&["config", "receive.maxInputSize", "100000"]);
+    let old = repo.rev_parse("main");
+    let mut copy = over_ssh(&server, &key).await;
+    // Larger than the window of a channel.
+    commit(&mut copy, "noise", &noise(1, 6 << 20));
+    let error = push(&mut copy).await.unwrap_err();
+    // IA-GIT-082
+    let text = "failed to push to remote: unpack error: ";
+    assert!(error.starts_with(text), "{error}");
+    assert!(
+        error.contains("pack exceeds maximum allowed size"),
+        "{error}"
+    );
     assert_eq!(repo.rev_parse("main"), old);
 }

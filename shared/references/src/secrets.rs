@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use flux_http::{Proxy, RootCertificates, SecretData, SecretError, TlsSettings};
 use flux_objects::Error;
+use flux_runtime::manager::Manager;
 use flux_runtime::queue::Key;
+use flux_runtime::watch::Cache;
 use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::watcher;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{ReadError, Reader, secret_data};
@@ -58,6 +61,17 @@ pub enum ReferredError {
 }
 
 impl Secrets {
+    /// Reads Secrets as the gate `CacheSecretsAndConfigMaps` says: from the API server at each use, or from a cache of all of
+    /// them, which is filled while this process leads (SC-PROC-052, IR-PROC-026, IA-PROC-023).
+    pub fn from_manager(manager: &mut Manager) -> Self {
+        if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
+            return Self::new(Reader::Direct(manager.client.clone()));
+        }
+        let cache = Cache::default();
+        manager.follow(manager.api(), watcher::Config::default(), cache.clone());
+        Self::new(Reader::Cached(cache))
+    }
+
     /// Reads Secrets with `reader`.
     pub fn new(reader: Reader<Secret>) -> Self {
         Self {

@@ -85,7 +85,7 @@ mod tests {
         setters.add("a", "exact", &image("app", Some("sha256:1")));
         setters.add("a", "empty", &image("app", Some("")));
         for (setter, found) in [
-            // IA-UPD-021, IA-UPD-040
+            // IA-UPD-021, IA-UPD-040, FR-N-101
             ("a:plain", Found::Text("reg.example:5000/app:v1")),
             ("a:exact", Found::Text("app:v1@sha256:1")),
             ("a:empty", Found::Text("app:v1")),

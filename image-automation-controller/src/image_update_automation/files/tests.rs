@@ -94,6 +94,7 @@ async fn marked_files_below_the_path_are_updated() {
             "apps/g.yaml",
             "appsx/d.yaml",
         ];
+        // FR-N-109: without a path all environments
         assert_eq!(paths(&update), all);
         let wanted = updated(MARKED);
         assert!(
@@ -148,7 +149,7 @@ async fn links_are_followed_within_the_repository_only() {
     let copy = checked_out(tree, &[]).await;
     tokio::task::spawn_blocking(move || {
         let update = run(&copy, "apps").unwrap();
-        // IA-UPD-007, IA-UPD-008: through links to files, not to folders, not out of the repository
+        // IA-UPD-007, IA-UPD-008, IA-GIT-058: through links to files, not to folders, not out of the repository
         assert_eq!(paths(&update), ["base/real.txt"]);
         assert_eq!(recorded(&update), ["again.yaml", "link.yaml"]);
         // IA-UPD-001: a link in the update path stays in the repository

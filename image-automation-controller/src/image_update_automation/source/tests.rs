@@ -96,7 +96,7 @@ async fn the_reference_and_the_branch_come_from_both_specs() {
             "out",
             true,
         ),
-        // IA-GIT-008: no switch to the same branch, and none to the default one without a reference
+        // IA-GIT-008, FR-N-098: no switch to the same branch, and none to the default one without a reference
         (
             git(None, Some(to("main"))),
             Some(branch("main")),
@@ -165,7 +165,7 @@ async fn timeouts_come_from_the_source() {
 }
 
 #[rstest]
-// IA-GIT-114
+// IA-GIT-114, FR-N-110
 #[case("+refs/heads/a:refs/heads/b", false)]
 #[case(":refs/heads/prod", false)]
 #[case(" +a:b", false)]

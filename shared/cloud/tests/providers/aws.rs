@@ -255,6 +255,7 @@ async fn ecr_gives_a_login() {
             "123.dkr.ecr.eu-west-1.amazonaws.com",
             "api.ecr.eu-west-1.amazonaws.com",
         ),
+        // FR-N-082
         ("public.ecr.aws", "api.ecr-public.us-east-1.amazonaws.com"),
     ] {
         let login = aws::registry_login(&client, &key("AKIA"), host)

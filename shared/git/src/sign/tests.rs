@@ -63,6 +63,7 @@ fn pgp_key_rings_have_exactly_one_key() {
             "{error}"
         );
     }
+    // FR-N-104
     assert_eq!(
         refused("", &[("git.asc", &one.public())]),
         format!("{unreadable}invalid argument: signing key doesn't have a private key")

@@ -1,5 +1,6 @@
 //! A service of Git over SSH, on russh.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +19,8 @@ use crate::session::Session;
 
 /// The maximum bytes of the server's error stream that are kept.
 const MAX_SPEECH: usize = 16 * 1024;
+/// The maximum bytes of output that are kept while the command's input is written.
+const MAX_AHEAD: usize = 1 << 20;
 
 pub(super) fn connect(
     remote: &Remote,
@@ -25,18 +28,25 @@ pub(super) fn connect(
     service: Service,
 ) -> Result<Box<dyn super::Channel>, Fault> {
     let (handle, read, write) = session.block_on(open(remote, service))??;
-    let reader = Reader {
-        session: Arc::clone(session),
+    let output = Arc::new(Mutex::new(Output {
         service,
         channel: read,
+        pieces: VecDeque::new(),
+        waiting: 0,
+        over: false,
+        said: Vec::new(),
+    }));
+    let reader = Reader {
+        session: Arc::clone(session),
+        output: Arc::clone(&output),
         piece: Bytes::new(),
         over: false,
         spoke: false,
-        said: Vec::new(),
     };
     let writer = Writer {
         session: Arc::clone(session),
         channel: write,
+        output,
         _connection: handle,
     };
     Ok(Box::new(super::smart::OverStream::new(reader, writer)))
@@ -219,44 +229,60 @@ impl client::Handler for HostCheck {
     }
 }
 
-/// The command's output.
-struct Reader {
-    session: Arc<Session>,
+/// The command's output, which is also received while its input is written: a command that stops reading its input would
+/// otherwise be waited for until the deadline.
+struct Output {
     service: Service,
     channel: ChannelReadHalf,
-    piece: Bytes,
-    /// Set when the output has ended.
+    /// What was received and not read yet.
+    pieces: VecDeque<Bytes>,
+    /// The bytes of `pieces`.
+    waiting: usize,
+    /// Whether the command has ended.
     over: bool,
-    /// Whether the command wrote any output.
-    spoke: bool,
+    /// What the command wrote to its error stream.
     said: Vec<u8>,
 }
 
-impl Reader {
-    fn next_piece(&mut self) -> Result<Bytes, Fault> {
-        loop {
-            let message = self.session.block_on(self.channel.wait())?;
-            match message {
-                Some(ChannelMsg::Data { data }) => {
-                    self.session.count(data.len())?;
-                    if !data.is_empty() {
-                        return Ok(Bytes::copy_from_slice(&data));
-                    }
+impl Output {
+    /// Receives one message. Cancelling it loses nothing.
+    async fn receive(&mut self, session: &Session) -> Result<(), Fault> {
+        match self.channel.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                session.count(data.len())?;
+                if !data.is_empty() {
+                    self.waiting += data.len();
+                    self.pieces.push_back(Bytes::copy_from_slice(&data));
                 }
-                Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    let room = MAX_SPEECH.saturating_sub(self.said.len()).min(data.len());
-                    self.said.extend_from_slice(&data[..room]);
-                }
-                Some(ChannelMsg::Failure) => {
-                    return Err(Fault::Connection(format!(
-                        "ssh: the server does not run {}",
-                        self.service.name()
-                    )));
-                }
-                // The end of the output is followed by the exit status and the last messages.
-                Some(ChannelMsg::Close) | None => return Ok(Bytes::new()),
-                Some(_) => {}
             }
+            Some(ChannelMsg::ExtendedData { data, .. }) => {
+                let room = MAX_SPEECH.saturating_sub(self.said.len()).min(data.len());
+                self.said.extend_from_slice(&data[..room]);
+            }
+            Some(ChannelMsg::Failure) => {
+                return Err(Fault::Connection(format!(
+                    "ssh: the server does not run {}",
+                    self.service.name()
+                )));
+            }
+            // The end of the output is followed by the exit status and the last messages.
+            Some(ChannelMsg::Close) | None => self.over = true,
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The next piece of the output; empty at its end.
+    async fn next_piece(&mut self, session: &Session) -> Result<Bytes, Fault> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                self.waiting -= piece.len();
+                return Ok(piece);
+            }
+            if self.over {
+                return Ok(Bytes::new());
+            }
+            self.receive(session).await?;
         }
     }
 
@@ -271,13 +297,26 @@ impl Reader {
     }
 }
 
+/// Reads the command's output.
+struct Reader {
+    session: Arc<Session>,
+    output: Arc<Mutex<Output>>,
+    piece: Bytes,
+    /// Set when the output has ended.
+    over: bool,
+    /// Whether the command wrote any output.
+    spoke: bool,
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() && !self.over {
-            match self.next_piece() {
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            let piece = self.session.block_on(output.next_piece(&self.session));
+            match piece.flatten() {
                 Ok(piece) if piece.is_empty() => {
                     self.over = true;
-                    if let Some(fault) = self.explain() {
+                    if let Some(fault) = output.explain() {
                         if !self.spoke {
                             return Err(self.session.fail(fault));
                         }
@@ -298,22 +337,38 @@ impl Read for Reader {
     }
 }
 
-/// The command's input.
+/// Writes the command's input.
 struct Writer {
     session: Arc<Session>,
     channel: ChannelWriteHalf<Msg>,
+    output: Arc<Mutex<Output>>,
     _connection: Handle<HostCheck>,
+}
+
+impl Writer {
+    /// Sends the bytes; `false` if the command ends before it has taken them, since its own message is the better explanation.
+    async fn send(&self, bytes: &[u8], output: &mut Output) -> Result<bool, Fault> {
+        let mut sending = std::pin::pin!(self.channel.data(bytes));
+        while !output.over {
+            let has_room = output.waiting < MAX_AHEAD;
+            tokio::select! {
+                sent = &mut sending => return Ok(sent.is_ok()),
+                received = output.receive(&self.session), if has_room => received?,
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self
-            .session
-            .block_on(self.channel.data(bytes))
-            .map_err(|fault| self.session.fail(fault))?;
-        // If the command has already exited, its own message is the better explanation.
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(bytes.len())
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = self.session.block_on(self.send(bytes, &mut output));
+        match sent.flatten() {
+            Ok(true) => Ok(bytes.len()),
+            Ok(false) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(fault) => Err(self.session.fail(fault)),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -114,7 +114,7 @@ async fn posts_are_retried_on_transient_failures() {
         (&[200][..], 1),
         // RT-EVT-007, KC-EVT-009, NC-EVT-060
         (&[500, 503, 200], 3),
-        // RT-EVT-009
+        // RT-EVT-009, IR-PROC-046
         (&[500], 5),
         (&[501], 1),
         // RT-EVT-008, SC-PROC-082

@@ -148,7 +148,7 @@ fn log_lines_are_filtered_by_level() {
             .map(|line| line["msg"].as_str().unwrap())
             .collect();
         assert_eq!(messages, want, "{level}");
-        // RT-LOG-006, SC-PROC-024
+        // RT-LOG-006, SC-PROC-024, IR-PROC-015
         assert_eq!(
             lines[0].get("stacktrace").is_some(),
             !matches!(level, "error" | "info"),

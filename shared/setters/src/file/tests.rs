@@ -108,13 +108,13 @@ fn updated(text: &str) -> String {
     "old",
     "v2"
 )]
-// IA-UPD-060: no ASCII
+// IA-UPD-060, FR-N-089: no ASCII
 #[case(
     "# höher → ✓\na: old # {\"$imagepolicy\": \"ns:app:tag\"}\nü: 1\n",
     "old",
     "v2"
 )]
-// IA-UPD-061: blocks of text with tabs and blanks
+// IA-UPD-061, FR-N-086: blocks of text with tabs and blanks
 #[case(
     "t: |\n  a\tb  \n   \n\n  c\r\na: old # {\"$imagepolicy\": \"ns:app:tag\"}\n",
     "old",
@@ -136,7 +136,13 @@ fn updated(text: &str) -> String {
     "old",
     "v2"
 )]
-// Keys that are no texts
+// FR-N-089: keys that are no texts, two separators at the top
+#[case("---\n---\na: old # {\"$imagepolicy\": \"ns:app:tag\"}\n", "old", "v2")]
+#[case(
+    "kind: List\nx: &x {y: z}\nitems:\n- *x\n- a: old # {\"$imagepolicy\": \"ns:app:tag\"}\n",
+    "old",
+    "v2"
+)]
 #[case(
     "1: a\ntrue: b\nc: old # {\"$imagepolicy\": \"ns:app:tag\"}\n",
     "old",
@@ -166,7 +172,7 @@ fn only_the_value_changes(#[case] text: &str, #[case] old: &str, #[case] new: &s
 #[case("a:\n# {\"$imagepolicy\": \"ns:app\"}\n# more\n- old\n")]
 // IA-UPD-035
 #[case("x: &x y\na: *x # {\"$imagepolicy\": \"ns:app\"}\n")]
-// A marker in text is text.
+// FR-N-088: a marker in text is text.
 #[case("a: |\n  image: x:1 # {\"$imagepolicy\": \"ns:app\"}\n")]
 #[case("a: 'x # {\"$imagepolicy\": \"ns:app\"}'\n")]
 // Next to a collection
@@ -236,7 +242,7 @@ fn changes_name_the_object_of_their_document() {
 #[test]
 fn a_file_that_is_not_clear_is_a_problem() {
     let marker = "# {\"$imagepolicy\": \"ns:app:tag\"}";
-    // IA-UPD-009, IA-UPD-066
+    // IA-UPD-009, IA-UPD-066, FR-N-089
     for (text, problem) in [
         (
             format!("a: o {marker}\n--- x\nb: 1\n"),
@@ -275,6 +281,7 @@ fn markers_without_effect_are_reported_with_their_lines() {
     assert_eq!(
         skipped,
         [
+            // FR-N-088
             (2, stray.clone()),
             (5, stray),
             // IA-UPD-025
