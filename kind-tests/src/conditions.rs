@@ -480,6 +480,7 @@ mod tests {
             let is_declared = |word: &&&str| own.contains(**word) || shared.contains(**word);
             let undeclared: Vec<_> = list.iter().filter(|word| !is_declared(word)).collect();
             assert!(undeclared.is_empty(), "{name} lacks {undeclared:?}");
+            // RT-CON-014
             let is_listed = |word: &str| {
                 list.contains(&word) || GENERIC.contains(&word) || OF_EVENTS.contains(&word)
             };

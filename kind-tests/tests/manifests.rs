@@ -385,6 +385,7 @@ fn notification_controller_is_reached_by_two_services() -> Result {
     // NC-PROC-062
     let deployment = first("notification-controller/deployment.yaml", "Deployment")?;
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    // RT-DIF-002
     let want = json!([
         "--watch-all-namespaces",
         "--log-level=info",

@@ -133,6 +133,7 @@ mod tests {
         let flags = parsed(
             &[
                 "--storage-path=/y",
+                "--leader-election-retry-period=7s",
                 "--override-manager=a",
                 "--override-manager=b",
             ],
@@ -145,6 +146,9 @@ mod tests {
         // only source-controller reads this one (RT-FLG-012)
         assert_eq!(flags.manager.metrics_addr, ":8080");
         assert_eq!(flags.takeover.override_manager, ["a", "b"]);
+        // SW-PROC-019
+        let retry = flags.manager.leader_election_retry_period;
+        assert_eq!(retry, Duration::from_secs(7));
     }
 
     // SW-PROC-032: the arguments of the Deployment

@@ -21,10 +21,14 @@ const IDENTITY: Identity = Identity {
 
 fn main() -> ExitCode {
     let (flags, given) = flags::Flags::read();
+    // RT-KUB-002: only where it is asked for (SW-PROC-016)
+    let mut rates = ["kube-api-qps", "kube-api-burst"].iter();
+    let limits_requests = rates.any(|flag| given.contains(flag));
     let options = Options {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
         grace: Duration::from_secs(30),
+        limits_requests,
         given,
         ..Options::default()
     };

@@ -54,15 +54,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         source_watcher: hosts.source_controller.clone(),
         ..hosts
     };
-    let options = FetchOptions {
-        retries: flags.download.http_retry,
-        max_download: MAX_SOURCE,
-        extract: ExtractOptions {
-            max_bytes: MAX_SOURCE,
-            ..ExtractOptions::default()
-        },
-        ..FetchOptions::default()
-    };
+    let options = fetch_options(flags.download.http_retry);
     let client = ClientOptions::default().build()?;
     let artifacts = Artifacts::new(client, options, hosts, &manager.budget).with_storage(storage);
     let policy = Policy {
@@ -121,6 +113,19 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// How sources are downloaded (SW-ART-001, SW-ART-003).
+fn fetch_options(retries: u32) -> FetchOptions {
+    FetchOptions {
+        retries,
+        max_download: MAX_SOURCE,
+        extract: ExtractOptions {
+            max_bytes: MAX_SOURCE,
+            ..ExtractOptions::default()
+        },
+        ..FetchOptions::default()
+    }
+}
+
 /// Watches a kind of sources; a new artifact enqueues the generators that refer to it.
 fn watching<S>(
     controller: Controller<ArtifactGenerators>,
@@ -137,4 +142,24 @@ where
         known.clone(),
         on_change_of_source(index.clone()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_bounded_by_the_disk_and_retried_as_upstream_does() {
+        let options = fetch_options(9);
+        // SW-ART-003: far beyond the limits of what applies artifacts
+        let consumers = FetchOptions::default();
+        assert!(options.max_download >= 4 * consumers.max_download);
+        assert!(options.extract.max_bytes >= 4 * consumers.extract.max_bytes);
+        // SW-ART-001
+        let secs = Duration::from_secs;
+        assert_eq!(
+            (options.retries, options.min_wait, options.max_wait),
+            (9, secs(5), secs(30))
+        );
+    }
 }

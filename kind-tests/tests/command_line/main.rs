@@ -387,6 +387,7 @@ fn ineffective_flags_are_logged() -> Result {
                 "--helm-cache-max-size=5",
                 "--watch-configs-label-selector=a=b",
             ],
+            // SC-PROC-032
             &["watch-configs-label-selector"],
         ),
         (

@@ -120,7 +120,7 @@ mod tests {
                 0,
                 &["a"],
             ),
-            // SC-ART-044
+            // SC-ART-044, SW-ART-046
             (
                 "equal times hide nothing",
                 &[("now", 0), ("a", 10), ("b", 10), ("c", 10)],
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    // SC-ART-042
+    // SC-ART-042, SW-ART-043
     #[test]
     fn one_garbage_collection_is_bounded() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);

@@ -304,6 +304,7 @@ mod tests {
                 "sub/dir",
                 "",
             ),
+            // KZ-REM-011
             ("file:///tmp/repo//a", "file:///tmp/repo", "a", ""),
             (
                 "HTTPS://example.com/a/b/c",
@@ -317,6 +318,7 @@ mod tests {
                 "",
                 "x",
             ),
+            // KZ-REM-002
             (
                 "https://example.com/a/b?ref=%zz",
                 "https://example.com/a/b",

@@ -106,7 +106,7 @@ impl Publisher {
             let listener = server::listen(&address).await;
             let listener =
                 listener.map_err(|error| format!("artifact server error: {}", chain(&error)))?;
-            tracing::info!(logger = "setup", address, "starting artifact server");
+            tracing::info!(logger = "setup", "starting storage server on {address}"); // SW-PROC-042
             let limits = server::Limits::default();
             server::serve(listener, root, limits, stop.cancelled_owned()).await;
             Ok(())

@@ -149,16 +149,21 @@ pub struct ClientFactory {
 const REMOTE_LIMIT: Duration = Duration::from_secs(30);
 
 impl ClientFactory {
-    /// Creates a factory whose clients share a rate limit of `qps` requests per second and bursts of `burst`. One
-    /// request finds out whether the API server behind `config` limits clients itself; then there is no client-side
-    /// limit (RT-KUB-001, RT-KUB-003).
-    pub async fn probing(config: &Config, metrics: Metrics, qps: f32, burst: usize) -> Self {
-        let unlimited = Self {
+    /// A factory whose clients have no rate limit, whatever the API server is (RT-KUB-002).
+    pub fn unlimited(metrics: Metrics) -> Self {
+        Self {
             metrics,
             limit: None,
             versions: Versions::default(),
             time_limit: TimeLimit::DEFAULT,
-        };
+        }
+    }
+
+    /// Creates a factory whose clients share a rate limit of `qps` requests per second and bursts of `burst`. One
+    /// request finds out whether the API server behind `config` limits clients itself; then there is no client-side
+    /// limit (RT-KUB-001, RT-KUB-003).
+    pub async fn probing(config: &Config, metrics: Metrics, qps: f32, burst: usize) -> Self {
+        let unlimited = Self::unlimited(metrics);
         let flow_control = match unlimited.client(config.clone()) {
             Ok(client) => has_flow_control(&client).await,
             Err(_) => false, // the caller meets the same error again, and reports it
@@ -435,8 +440,10 @@ mod tests {
                 page.lines().any(|line| line == counted),
                 "{counted} in\n{page}"
             );
-            // KC-REMOTE-009
-            assert_eq!(factory.remote(&config).await.is_limited(), limited);
+            // KC-REMOTE-009, RT-ACL-013: the other server is asked too
+            let remote = factory.remote(&config).await;
+            assert_eq!(remote.is_limited(), limited);
+            assert_eq!(*asked.lock().unwrap(), ["HEAD /livez/ping"; 2]);
         }
         // RT-KUB-003: without a server the flags apply, and the process starts
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());

@@ -96,6 +96,9 @@ pub struct Options {
     /// Whether `--events-addr` is where events are posted to. In notification-controller it is the address that events are
     /// received at, and its own go to Kubernetes only (NC-PROC-002, NC-PROC-035).
     pub posts_events: bool,
+    /// Whether requests are limited to the rate of `--kube-api-qps` where the API server does not limit clients itself.
+    /// source-watcher does so only if the flags are given (RT-KUB-002).
+    pub limits_requests: bool,
 }
 
 impl Default for Options {
@@ -107,6 +110,7 @@ impl Default for Options {
             given: Given::default(),
             versioned: Vec::new(),
             posts_events: true,
+            limits_requests: true,
         }
     }
 }
@@ -242,13 +246,12 @@ impl Manager {
         }
         let config = client::config().await?;
         let metrics = Metrics::new()?;
-        let mut clients = ClientFactory::probing(
-            &config,
-            metrics.clone(),
-            flags.kube_api_qps,
-            flags.kube_api_burst,
-        )
-        .await;
+        let mut clients = if options.limits_requests {
+            let (qps, burst) = (flags.kube_api_qps, flags.kube_api_burst);
+            ClientFactory::probing(&config, metrics.clone(), qps, burst).await
+        } else {
+            ClientFactory::unlimited(metrics.clone())
+        };
         let mut client = clients.client(config.clone())?;
         if !options.versioned.is_empty() {
             clients = clients.adapting(&client, &options.versioned).await?;

@@ -16,7 +16,7 @@ use flux_golang::strconv::quote;
 use flux_tree::{Entry, Tree, TreePath};
 
 use self::exclude::Excludes;
-use super::doublestar::PatternError;
+use super::doublestar::{PatternError, check_alternatives};
 use super::glob::{self, GlobError};
 use super::merge::{MergeError, merge};
 use super::staging::{Blob, Node, Staging, StagingError};
@@ -59,14 +59,20 @@ pub(super) struct CopyError {
 pub(super) enum OperationError {
     #[error("invalid copy source '{0}': source format must be '@alias/pattern'")]
     From(String),
+    #[error("invalid copy source '{0}'")]
+    FromTooMany(String, #[source] PatternError),
     #[error("invalid copy destination '{0}': destination must start with '@artifact/'")]
     To(String),
+    #[error("invalid copy destination '{0}': destination path must stay within the artifact root")]
+    ToOutside(String),
+    #[error("invalid copy destination '{0}': destination path must not contain '..'")]
+    ToParent(String),
     #[error("source alias '{0}' not found")]
     Alias(String),
     #[error("invalid exclude pattern '{0}'")]
     Exclude(String),
-    #[error("invalid exclude pattern '{0}': {PatternError}", PatternError = PatternError::TooManyAlternatives)]
-    ExcludeTooMany(String),
+    #[error("invalid exclude pattern '{0}'")]
+    ExcludeTooMany(String, #[source] PatternError),
     #[error("invalid glob pattern '{pattern}'")]
     Glob {
         pattern: String,
@@ -162,6 +168,18 @@ pub(super) fn split_alias(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('@')?.split_once('/')
 }
 
+/// Refuses a target that is not below the root of the artifact (SW-GEN-135). A capture may have put anything into it.
+fn check_target(to: &str, text: &str) -> Result<(), OperationError> {
+    let leaves = to.starts_with('/') || go_path::clean(to).split('/').next() == Some("..");
+    if leaves {
+        return Err(OperationError::ToOutside(text.to_owned()));
+    }
+    if to.split('/').any(|element| element == "..") {
+        return Err(OperationError::ToParent(text.to_owned()));
+    }
+    Ok(())
+}
+
 struct Operation<'o> {
     copier: &'o Copier<'o>,
     files: Arc<Spooled>,
@@ -178,8 +196,11 @@ impl<'o> Operation<'o> {
     fn new(operation: &'o CopyOperation, copier: &'o Copier<'o>) -> Result<Self, OperationError> {
         let (alias, from) = split_alias(&operation.from)
             .ok_or_else(|| OperationError::From(operation.from.clone()))?;
+        check_alternatives(from)
+            .map_err(|error| OperationError::FromTooMany(operation.from.clone(), error))?;
         let to = operation.to.strip_prefix("@artifact/");
         let to = to.ok_or_else(|| OperationError::To(operation.to.clone()))?;
+        check_target(to, &operation.to)?;
         let files = copier.sources.get(alias);
         let files = files.ok_or_else(|| OperationError::Alias(alias.to_owned()))?;
         Ok(Self {
@@ -213,12 +234,7 @@ impl<'o> Operation<'o> {
     /// A path below the target. The target of an operation is a text that a client wrote.
     fn target(&self, below: &str) -> Result<TreePath, OperationError> {
         let text = go_path::join(self.to, below);
-        let escapes = || OperationError::TargetEscapes(text.clone());
-        // An absolute path stays one when it is joined.
-        if self.to.starts_with('/') {
-            return Err(escapes());
-        }
-        TreePath::new(&text).map_err(|_| escapes())
+        TreePath::new(&text).map_err(|_| OperationError::TargetEscapes(text))
     }
 
     fn copy_matches(&self, tree: &Tree, staging: &mut Staging) -> Result<(), OperationError> {
@@ -251,7 +267,11 @@ impl<'o> Operation<'o> {
         }
         if kept.is_empty() {
             let (pattern, alias) = of();
-            return Err(OperationError::AllExcluded { pattern, alias });
+            return if self.optional {
+                Ok(())
+            } else {
+                Err(OperationError::AllExcluded { pattern, alias })
+            };
         }
         for path in kept {
             (self.copier.check)().map_err(OperationError::Stopped)?;

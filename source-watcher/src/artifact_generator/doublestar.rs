@@ -23,9 +23,9 @@ pub(super) enum PatternError {
     /// A brace or class is not closed, a class is empty, or an escape is at the end.
     #[error("syntax error in pattern")]
     Syntax,
-    /// The pattern has too many alternatives (SW-GEN-205).
-    #[error("more than {MAX_COMMAS} commas in braces")]
-    TooManyAlternatives,
+    /// The pattern has so many commas within braces (SW-GEN-205).
+    #[error("pattern has {0} alternatives in '{{}}' groups, at most {MAX_COMMAS} are allowed")]
+    TooManyAlternatives(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +64,19 @@ enum Place {
     Rest,
 }
 
+/// Refuses a pattern with too many alternatives, also where braces have no meaning (SW-GEN-205).
+pub(super) fn check_alternatives(text: &str) -> Result<(), PatternError> {
+    match commas(text) {
+        count if count > MAX_COMMAS => Err(PatternError::TooManyAlternatives(count)),
+        _ => Ok(()),
+    }
+}
+
 impl Doublestar {
     /// Compiles a pattern.
     pub(super) fn compile(text: &str) -> Result<Self, PatternError> {
+        check_alternatives(text)?;
         let characters: Vec<char> = text.chars().collect();
-        if commas(&characters) > MAX_COMMAS {
-            return Err(PatternError::TooManyAlternatives);
-        }
         let mut code = Vec::new();
         compile(&characters, &mut code, 0)?;
         code.push(Token::End);
@@ -283,9 +289,9 @@ impl Places {
 }
 
 /// The commas within braces.
-fn commas(text: &[char]) -> usize {
+fn commas(text: &str) -> usize {
     let (mut depth, mut count) = (0_usize, 0);
-    let mut characters = text.iter();
+    let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
             '\\' => {

@@ -13,7 +13,7 @@ use super::merge::{MergeError, mapping};
 use super::staging::{Blob, Node, Staging};
 
 /// The alias of the artifact itself (SW-GEN-215).
-const ARTIFACT: &str = "artifact";
+pub(super) const ARTIFACT: &str = "artifact";
 /// The most bytes of a file.
 const MAX_FILE: u64 = 1 << 20;
 

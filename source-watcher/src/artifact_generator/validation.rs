@@ -6,6 +6,8 @@ use flux_api::extensions::{ArtifactGenerator, OutputArtifact};
 use flux_golang::strconv::quote;
 use kube::ResourceExt as _;
 
+use super::copy::split_alias;
+use super::inputs::ARTIFACT;
 use super::names::{fault_of_name, fault_of_namespace};
 use super::namespaces::{ManagedRules, RulesError};
 use super::path_pattern::Request;
@@ -20,16 +22,37 @@ pub(super) enum ValidationError {
     ForeignSource(String),
     #[error("cross-namespace reference to artifact {0} is not allowed")]
     ForeignArtifact(String),
-    #[error("duplicate artifact name '{0}' found")]
-    DuplicateArtifact(String),
+    #[error("duplicate artifact name '{name}' found in namespace '{namespace}'")]
+    DuplicateArtifact { name: String, namespace: String },
     #[error("artifact name {} is not a valid Kubernetes object name: {why}", quote(.name))]
     Name { name: String, why: String },
     #[error("artifact namespace {} is not a valid Kubernetes namespace: {why}", quote(.name))]
     Namespace { name: String, why: String },
     #[error("artifact {artifact} revision source alias '{alias}' not found")]
     Revision { artifact: String, alias: String },
+    #[error("artifact {artifact} inputsFrom {}: {why}", quote(.path))]
+    Inputs {
+        artifact: String,
+        path: String,
+        why: PathError,
+    },
+    #[error("artifact {artifact} inputsFrom {} uses capture placeholders but pathPattern is not set", quote(.path))]
+    InputsPlaceholder { artifact: String, path: String },
+    #[error("managedNamespaces metadata fromSource path {}: {why}", quote(.path))]
+    MetadataPath { path: String, why: PathError },
+    #[error("managedNamespaces metadata fromSource path {} uses capture placeholders but pathPattern is not set", quote(.0))]
+    MetadataPlaceholder(String),
     #[error(transparent)]
     Managed(#[from] RulesError),
+}
+
+/// Why a path names no file of a source or of the artifact.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PathError {
+    #[error("path must be in the format '@<alias>/<path>'")]
+    Format,
+    #[error("source alias '{0}' not found")]
+    Alias(String),
 }
 
 impl ValidationError {
@@ -73,7 +96,10 @@ pub(super) fn validate(
             namespace
         };
         if !names.insert((namespace, artifact.name.as_str())) {
-            return Err(E::DuplicateArtifact(artifact.name.clone()));
+            return Err(E::DuplicateArtifact {
+                name: artifact.name.clone(),
+                namespace: namespace.to_owned(),
+            });
         }
         if !has_pattern {
             check_names(artifact, namespace)?;
@@ -87,10 +113,45 @@ pub(super) fn validate(
                 alias: alias.to_owned(),
             });
         }
+        let inputs = artifact.inputs_from.as_deref().unwrap_or_default();
+        if !inputs.is_empty() {
+            let (artifact, path) = (artifact.name.clone(), inputs.to_owned());
+            if let Some(why) = fault_of_path(inputs, &aliases) {
+                return Err(E::Inputs {
+                    artifact,
+                    path,
+                    why,
+                });
+            }
+            if !has_pattern && inputs.contains(['{', '}']) {
+                return Err(E::InputsPlaceholder { artifact, path });
+            }
+        }
     }
     let managed = spec.managed_namespaces.as_ref();
+    let metadata = managed.and_then(|managed| managed.metadata.as_ref());
+    if let Some(source) = metadata.and_then(|metadata| metadata.from_source.as_ref()) {
+        let path = source.path.clone();
+        if let Some(why) = fault_of_path(&path, &aliases) {
+            return Err(E::MetadataPath { path, why });
+        }
+        if !has_pattern && path.contains(['{', '}']) {
+            return Err(E::MetadataPlaceholder(path));
+        }
+    }
     let rules = managed.map(|managed| ManagedRules::compile(managed, spec, policy));
     Ok(rules.transpose()?)
+}
+
+/// Why `path` is no file `@alias/path` of a source with one of these aliases, or of the artifact (SW-GEN-211, SW-GEN-215).
+fn fault_of_path(path: &str, aliases: &BTreeSet<&str>) -> Option<PathError> {
+    let Some((alias, _)) =
+        split_alias(path).filter(|(alias, below)| !alias.is_empty() && !below.is_empty())
+    else {
+        return Some(PathError::Format);
+    };
+    let is_known = alias == ARTIFACT || aliases.contains(alias);
+    (!is_known).then(|| PathError::Alias(alias.to_owned()))
 }
 
 /// Checks the namespaces of artifacts whose names a path pattern gives.

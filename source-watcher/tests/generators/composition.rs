@@ -285,7 +285,7 @@ async fn served(world: &World) -> Result {
     // SW-ART-032
     let root = client.get(format!("http://{host}/")).send().await?;
     assert_eq!(root.status(), 200);
-    // SW-ART-033
+    // SW-ART-033, SW-ART-034: over plain HTTP, without credentials
     let head = client.head(&url).send().await?;
     assert_eq!(head.status(), 200);
     let length = head.headers()["content-length"].to_str()?.to_owned();
@@ -340,5 +340,26 @@ async fn a_chart_is_extracted_and_given_values() -> Result {
         world.files("chart").await?["app/values.yaml"],
         "replicas: 3\n"
     );
+    Ok(())
+}
+
+// SW-GEN-137
+#[tokio::test]
+async fn an_artifact_may_have_the_name_of_a_source() -> Result {
+    let world = World::start("alias").await?;
+    world
+        .source("repo", "r1", &[("a.yaml", "1"), ("b.yaml", "2")])
+        .await?;
+    let copy =
+        "{from: '@repo/a.yaml', to: '@artifact/'}, {from: '@repo/b.yaml', to: '@artifact/a.yaml'}";
+    world
+        .generate(
+            "gen",
+            &format!("artifacts: [{{name: repo, copy: [{copy}]}}]"),
+        )
+        .await?;
+    world.ready("gen").await?;
+    let found = world.files("repo").await?;
+    assert_eq!(found, [("a.yaml".to_owned(), "2".to_owned())].into());
     Ok(())
 }

@@ -5,9 +5,12 @@
 use std::fs;
 
 use kind_tests::requests::Counter;
-use kind_tests::{Result, ensure};
-use kube::api::{Patch, PatchParams};
+use kind_tests::{GIT_REPOSITORY, Kind, Result, ensure};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 use crate::world::{EXTERNAL_ARTIFACT, World};
 
@@ -62,8 +65,8 @@ async fn only_what_changed_is_published() -> Result {
     let files = [("one/a.yaml", "2"), ("two/a.yaml", "1")];
     world.source("repo", "r2", &files).await?;
     let after = world.settled("gen", &before).await?;
-    // SW-GEN-202: the other object is not written
-    assert_eq!(world.artifact("two").await?["metadata"], two["metadata"]);
+    // SW-GEN-202, SW-ART-056: the other object is not written, the time of its condition included
+    assert_eq!(world.artifact("two").await?, two);
     assert_ne!(
         world.artifact("one").await?["metadata"]["resourceVersion"],
         one["metadata"]["resourceVersion"]
@@ -300,4 +303,127 @@ async fn old_files_are_collected() -> Result {
     world.reconcile("gen").await?;
     assert_eq!(stored("one")?.len(), 5);
     Ok(())
+}
+
+// SW-ART-045
+#[tokio::test]
+async fn a_slow_download_outlives_the_file() -> Result {
+    let settings =
+        kind_tests::controller::Settings::default().flag("--artifact-retention-records=1");
+    let world = World::start_with("slow", settings).await?;
+    // More than the buffers of both ends hold.
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()
+    });
+    let noise: Vec<u8> = noise.take(1 << 20).flatten().collect();
+    let archive = |more: &[u8]| -> Result<Vec<u8>> {
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        let mut archive = tar::Builder::new(gzip);
+        for (path, content) in [
+            ("one/noise", &noise[..]),
+            ("one/more", more),
+            ("two/x", b""),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len().try_into()?);
+            header.set_mode(0o600);
+            archive.append_data(&mut header, path, content)?;
+        }
+        Ok(archive.into_inner()?.finish()?)
+    };
+    let publish = async |revision: &str| {
+        let bytes = archive(revision.as_bytes())?;
+        let artifact = world.server.put_bytes(revision, revision, bytes);
+        world.publish(GIT_REPOSITORY, "repo", artifact).await
+    };
+    publish("r1").await?;
+    world.generate("gen", SPEC).await?;
+    let before = world.ready("gen").await?;
+    let artifact = world.artifact("one").await?["status"]["artifact"].clone();
+    let path = artifact["path"].as_str().unwrap_or_default();
+    let file = world
+        .folder("one")
+        .join(path.rsplit('/').next().unwrap_or_default());
+
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    let address = world.watcher.artifact_address().unwrap_or_default();
+    let mut stream = socket.connect(address.parse()?).await?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = vec![0; 1024];
+    stream.read_exact(&mut answer).await?;
+    publish("r2").await?;
+    world.settled("gen", &before).await?;
+    ensure!(!file.exists(), "{} is there", file.display());
+    stream.read_to_end(&mut answer).await?;
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let body = &answer[body.unwrap_or_default() + 4..];
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(body)));
+    assert_eq!(artifact["digest"], digest.as_str());
+    Ok(())
+}
+
+/// The API server cannot ask this webhook, so that no ExternalArtifact can be deleted.
+const WEBHOOK: Kind = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+);
+
+// SW-ART-061
+#[tokio::test]
+async fn deletions_that_fail_are_tried_again() -> Result {
+    let (world, _) = start("undeleted").await?;
+    let name = world.namespace.name().to_owned();
+    let webhook = format!(
+        "{{apiVersion: {}, kind: {}, metadata: {{name: {name}}}, webhooks: [{{name: deletions.example.com, \
+          admissionReviewVersions: [v1], sideEffects: None, failurePolicy: Fail, timeoutSeconds: 1, \
+          clientConfig: {{url: 'https://127.0.0.1:1/'}}, \
+          namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}, \
+          rules: [{{apiGroups: [source.toolkit.fluxcd.io], apiVersions: ['*'], resources: [externalartifacts], operations: [DELETE]}}]}}]}}",
+        WEBHOOK.0, WEBHOOK.1
+    );
+    let failed = |entry: &Value| entry["msg"] == "Failed to delete ExternalArtifact";
+    world.namespace.apply(&webhook).await?;
+    // The API server learns of a webhook a moment later.
+    let objects = world.namespace.api(EXTERNAL_ARTIFACT).await?;
+    let dry = DeleteParams {
+        dry_run: true,
+        ..DeleteParams::default()
+    };
+    let active = async {
+        while objects.delete("one", &dry).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("the webhook is active", active)
+        .await?;
+
+    let one = "artifacts: [{name: one, copy: [{from: '@repo/one/**', to: '@artifact/'}]}]";
+    world.generate("gen", one).await?;
+    world.ready("gen").await?;
+    world
+        .watcher
+        .log()
+        .wait("about the deletion", failed)
+        .await?;
+    world.artifact("two").await?;
+    world.namespace.delete(WEBHOOK, &name).await?;
+    let inactive = async {
+        while objects.delete("one", &dry).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("the webhook is gone", inactive)
+        .await?;
+    world.reconcile("gen").await?;
+    world.namespace.wait_gone(EXTERNAL_ARTIFACT, "two").await
 }

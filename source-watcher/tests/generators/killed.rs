@@ -1,5 +1,6 @@
 //! A source-watcher that is killed: no change of a spec or a source is lost, and nothing is left behind.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -67,6 +68,7 @@ async fn a_change_of_the_spec_survives_a_kill_while_sources_are_fetched() -> Res
     world.ready("gen").await?;
     // the new process has nothing in its cache, so that it has to fetch
     world.watcher.terminate().await?;
+    world.server.take_requests();
     world
         .server
         .instead([Answer::Late(Duration::from_hours(1))]);
@@ -87,10 +89,85 @@ async fn a_change_of_the_spec_survives_a_kill_while_sources_are_fetched() -> Res
         condition(&object, "Ready").map(|ready| &ready["message"]),
         Some(&"Reconciliation in progress".into())
     );
+    // Else the next process gets the late answer, and waits for its download to stall.
+    let asked = async {
+        while world.server.take_requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("the source is being fetched", asked)
+        .await?;
     world.watcher.kill()?;
     world.watcher.restart().await?;
     world.ready("gen").await?;
     all_are(&world, "two/", "r1").await
+}
+
+/// The archives that are stored for an artifact.
+fn archives(world: &World, name: &str) -> Vec<OsString> {
+    let entries = fs::read_dir(world.folder(name)).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".tar.gz"))
+        .collect()
+}
+
+// SW-ART-020, SW-GEN-073: killed as soon as an archive is stored, which is before its object says so
+#[tokio::test]
+async fn archives_that_were_stored_are_published_after_a_kill() -> Result {
+    let mut world = World::start("killed-stored").await?;
+    source(&world, "r0").await?;
+    world.generate("gen", &spec("")).await?;
+    let mut generator = world.ready("gen").await?;
+    for (round, at) in [0, 13, 29].into_iter().enumerate() {
+        let (revision, name) = (format!("r{}", round + 1), format!("a{at:02}"));
+        let before = archives(&world, &name);
+        source(&world, &revision).await?;
+        let stored = async {
+            while archives(&world, &name)
+                .iter()
+                .all(|archive| before.contains(archive))
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        world
+            .namespace
+            .wait_for("an archive is stored", stored)
+            .await?;
+        world.watcher.kill()?;
+        world.watcher.restart().await?;
+        generator = world.settled("gen", &generator).await?;
+        all_are(&world, "", &revision).await?;
+    }
+    Ok(())
+}
+
+// SW-GEN-086, SW-ART-060
+#[tokio::test]
+async fn a_removal_of_artifacts_survives_a_kill() -> Result {
+    let mut world = World::start("killed-prune").await?;
+    source(&world, "r1").await?;
+    world.generate("gen", &spec("")).await?;
+    world.ready("gen").await?;
+    let only = "artifacts: [{name: a29, copy: [{from: '@repo/f29/x', to: '@artifact/'}]}]";
+    world.generate("gen", only).await?;
+    world.namespace.wait_gone(EXTERNAL_ARTIFACT, "a00").await?;
+    world.watcher.kill()?;
+    world.watcher.restart().await?;
+    let generator = world.ready("gen").await?;
+    let entries = generator["status"]["inventory"].as_array().map(Vec::len);
+    assert_eq!(entries, Some(1));
+    assert_eq!(world.namespace.names(EXTERNAL_ARTIFACT).await?, ["a29"]);
+    for at in 0..ARTIFACTS - 1 {
+        ensure!(
+            !world.folder(&format!("a{at:02}")).exists(),
+            "files of a{at:02} are there"
+        );
+    }
+    Ok(())
 }
 
 // SW-ART-020

@@ -2,7 +2,7 @@
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::Counter;
-use kind_tests::{Result, condition, ensure};
+use kind_tests::{Answer, Result, condition, ensure};
 use serde_json::{Value, json};
 
 use crate::world::{EXTERNAL_ARTIFACT, GENERATOR, World};
@@ -89,12 +89,97 @@ async fn downloads_are_retried() -> Result {
         .await?;
     let reconciling = condition(&generator, "Reconciling").map(|found| found["reason"].clone());
     assert_eq!(reconciling, Some(json!("ProgressingWithRetry")));
+    // SW-ART-001: what may pass is tried again within the run, what does not is not
     artifact["url"] = json!(world.server.url("one.tar.gz"));
+    world.server.take_requests();
+    let answers = [501, 503, 429, 500].map(Answer::Status);
+    world.server.instead(answers);
     world
         .publish(kind_tests::GIT_REPOSITORY, "repo", artifact)
         .await?;
+    let refused = |object: &Value| {
+        condition(object, "Ready").is_some_and(|ready| {
+            ready["message"].as_str().is_some_and(|message| {
+                message.starts_with("fetch sources failed: failed to download archive from http://")
+                    && message.contains("501")
+            })
+        })
+    };
+    world
+        .namespace
+        .wait(GENERATOR, "gen", "is refused", refused)
+        .await?;
     world.ready("gen").await?;
+    // SW-ART-069: the address of the status is fetched as it is
+    assert_eq!(world.server.take_requests(), ["/one.tar.gz"; 5]);
     Ok(())
+}
+
+// SW-GEN-033
+#[tokio::test]
+async fn suspension_comes_before_the_checks_of_the_spec() -> Result {
+    let world = World::start("order").await?;
+    let copy = "{from: '@repo/**', to: '@artifact/'}";
+    let invalid = format!("artifacts: [{{name: x, copy: [{copy}]}}, {{name: x, copy: [{copy}]}}]");
+    let yaml = format!(
+        "{{apiVersion: {}, kind: {}, metadata: {{name: gen, annotations: {{source.extensions.fluxcd.io/reconcile: disabled}}}},
+          spec: {{sources: [{{alias: repo, kind: GitRepository, name: repo}}], {invalid}}}}}",
+        GENERATOR.0, GENERATOR.1
+    );
+    world.namespace.apply(&yaml).await?;
+    let generator = world.reconcile("gen").await?;
+    let ready = condition(&generator, "Ready").map(|ready| ready["reason"].clone());
+    assert_eq!(ready, Some(json!("ReconciliationDisabled")));
+    ensure!(condition(&generator, "Stalled").is_none(), "{generator:#}");
+    // the finalizer comes before both
+    assert_eq!(
+        generator["metadata"]["finalizers"],
+        json!(["source.extensions.fluxcd.io/finalizer"])
+    );
+    world
+        .namespace
+        .merge(GENERATOR, "gen", annotate("reconcile", &Value::Null))
+        .await?;
+    // the checks come before the sources, of which there is none
+    world
+        .condition("gen", "Stalled", "True", "ValidationFailed")
+        .await?;
+    world.namespace.delete(GENERATOR, "gen").await?;
+    world.namespace.wait_gone(GENERATOR, "gen").await
+}
+
+// SW-GEN-091
+#[tokio::test]
+async fn a_generator_is_reconciled_at_its_interval() -> Result {
+    let world = World::start("interval").await?;
+    world.source("repo", "r1", &[("a.yaml", "1")]).await?;
+    let yaml = format!(
+        "{{apiVersion: {}, kind: {}, metadata: {{name: gen, annotations: {{source.extensions.fluxcd.io/reconcileEvery: 1s}}}},
+          spec: {{sources: [{{alias: repo, kind: GitRepository, name: repo}}], {SPEC}}}}}",
+        GENERATOR.0, GENERATOR.1
+    );
+    world.namespace.apply(&yaml).await?;
+    world.ready("gen").await?;
+    // nothing but the interval starts these runs: after the build, and after a run without drift
+    for _ in 0..2 {
+        std::fs::remove_dir_all(world.folder("app"))?;
+        let back = async {
+            while !world.folder("app").exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        world
+            .namespace
+            .wait_for("the artifact is back", back)
+            .await?;
+        world.ready("gen").await?;
+    }
+    world
+        .told(
+            "gen",
+            "Normal Ready: No drift detected, 1 artifact(s) up to date",
+        )
+        .await
 }
 
 // SW-GEN-035, SW-GEN-036, SW-GEN-038
@@ -142,6 +227,8 @@ async fn an_annotation_suspends_and_resumes() -> Result {
         .namespace
         .merge(GENERATOR, "gen", annotate("reconcile", &json!("DISABLED")))
         .await?;
+    // The controller knows of the annotation once it has handled a later request.
+    world.reconcile("gen").await?;
     world.source("repo", "r2", &[("a.yaml", "2")]).await?;
     let generator = world.reconcile("gen").await?;
     assert_eq!(

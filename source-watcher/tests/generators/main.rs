@@ -2,6 +2,7 @@
 
 mod cli;
 mod composition;
+mod consumers;
 mod drift;
 mod hostile;
 mod killed;

@@ -88,7 +88,7 @@ async fn namespaces_follow_the_directories_of_a_source() -> Result {
     assert_eq!(label(&made, "tier"), "gold");
     assert_eq!([label(&made, "more"), label(&made, "common")], ["m", "x"]);
     assert_eq!(label(&made, "ignored"), Value::Null);
-    // SW-ART-052
+    // SW-ART-052, SW-GEN-026
     assert_eq!(
         label(&made, "source.extensions.fluxcd.io/generator"),
         generator["metadata"]["uid"]
@@ -321,5 +321,46 @@ async fn only_allowed_namespaces_are_made() -> Result {
         generator["status"]["inventory"].as_array().map(Vec::len),
         Some(1)
     );
+    Ok(())
+}
+
+// SW-GEN-210, SW-ART-071
+#[tokio::test]
+async fn namespaces_of_a_killed_process_stay_its_own() -> Result {
+    let mut world = World::start("managed-kill").await?;
+    account(&world).await?;
+    let gold = metadata("gold");
+    let teams = ["a", "b", "c", "d", "e"];
+    let paths = teams.map(|team| format!("teams/{team}/namespace.yaml"));
+    let files: Vec<(&str, &str)> = paths.iter().map(|path| (&**path, &*gold)).collect();
+    world.source("repo", "r1", &files).await?;
+    world.generate("gen", &spec(&world, true)).await?;
+    let first = named(&world, "a");
+    let exists = |_: &Value| true;
+    world
+        .namespace
+        .wait(NAMESPACE, &first, "exists", exists)
+        .await?;
+    world.watcher.kill()?;
+    world.watcher.restart().await?;
+    let generator = world.ready("gen").await?;
+    let entries = generator["status"]["inventory"].as_array().cloned();
+    let entries = entries.unwrap_or_default().into_iter();
+    let namespaces = entries.filter(|entry| entry["kind"] == "Namespace");
+    assert_eq!(namespaces.count(), teams.len());
+    let events = world.namespace.report().await;
+    ensure!(!events.contains("is being adopted"), "{events}");
+
+    // killed once the first one is being deleted
+    world.watcher.terminate().await?;
+    world.namespace.delete(GENERATOR, "gen").await?;
+    world.watcher.restart().await?;
+    deleted(&world, &first).await?;
+    world.watcher.kill()?;
+    world.watcher.restart().await?;
+    world.namespace.wait_gone(GENERATOR, "gen").await?;
+    for team in teams {
+        deleted(&world, &named(&world, team)).await?;
+    }
     Ok(())
 }

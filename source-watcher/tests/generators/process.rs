@@ -3,10 +3,11 @@
 use std::process::{Command, Output};
 
 use kind_tests::controller::Settings;
-use kind_tests::{Controller, Namespace, Result, ensure};
+use kind_tests::requests::Counter;
+use kind_tests::{ArtifactServer, Controller, GIT_REPOSITORY, Namespace, Result, ensure};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{EXTERNAL_ARTIFACT, World};
 
 fn run(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_source-watcher"));
@@ -99,7 +100,7 @@ async fn storage_that_cannot_be_used_ends_the_process() -> Result {
     Ok(())
 }
 
-// SW-PROC-030, SW-ART-036
+// SW-PROC-030, SW-ART-036, RT-PRB-005
 #[tokio::test]
 async fn only_the_leader_serves_artifacts() -> Result {
     let settings = Settings::default().flag("--enable-leader-election");
@@ -114,13 +115,13 @@ async fn only_the_leader_serves_artifacts() -> Result {
     world
         .watcher
         .log()
-        .wait("about the storage", said("storage setup for "))
+        .wait("about the storage", said("storage setup for /"))
         .await?;
-    world
-        .watcher
-        .log()
-        .wait("about the server", said("starting artifact server"))
-        .await?;
+    // SW-PROC-042
+    let address = world.watcher.artifact_address().unwrap_or_default();
+    let text = format!("starting storage server on {address}");
+    let serves = |entry: &Value| entry["msg"] == text.as_str();
+    world.watcher.log().wait("about the server", serves).await?;
     // SW-PROC-020
     let leases = world
         .namespace
@@ -171,5 +172,66 @@ async fn no_temporary_files_are_left() -> Result {
         }
     }
     assert_eq!(files, [""; 0].map(std::path::PathBuf::from));
+    Ok(())
+}
+
+// RT-KUB-002, SW-PROC-016, SW-PROC-040
+#[tokio::test]
+async fn neither_the_server_is_probed_nor_are_secrets_read() -> Result {
+    let mut world = World::start("requests").await?;
+    world.watcher.terminate().await?;
+    let counter = Counter::start(world.namespace.cluster(), world.watcher.user())?;
+    world.watcher.restart().await?;
+    world.source("repo", "r1", &[("a.yaml", "1")]).await?;
+    let spec = "artifacts: [{name: app, copy: [{from: '@repo/**', to: '@artifact/'}]}]";
+    world.generate("gen", spec).await?;
+    world.ready("gen").await?;
+    let requests = counter.requests()?;
+    ensure!(!requests.is_empty(), "nothing was requested");
+    for request in requests {
+        ensure!(
+            !request.uri.starts_with("/livez")
+                && !matches!(&*request.resource, "secrets" | "configmaps"),
+            "{request:?}"
+        );
+    }
+
+    // a limit that is asked for depends on what the server says
+    let namespace = Namespace::create(world.namespace.cluster(), "limited").await?;
+    let user = format!("source-watcher.{}", namespace.name());
+    let counter = Counter::start(namespace.cluster(), &user)?;
+    let limited = Settings::default().flag("--kube-api-qps=20");
+    let _other = Controller::start("source-watcher", &namespace, limited).await?;
+    let probes = counter.requests()?.into_iter();
+    let probes = probes.filter(|request| request.uri == "/livez/ping");
+    assert_eq!(probes.count(), 1);
+    Ok(())
+}
+
+// SW-PROC-028
+#[tokio::test]
+async fn the_host_of_sources_may_be_replaced() -> Result {
+    let server = ArtifactServer::start().await?;
+    let settings =
+        Settings::default().env("SOURCE_CONTROLLER_LOCALHOST", server.address().to_string());
+    let world = World::start_with("localhost", settings).await?;
+    let spec = |kind: &str| {
+        format!(
+            "sources: [{{alias: s, kind: {kind}, name: s}}], artifacts: [{{name: app, copy: [{{from: '@s/**', to: '@artifact/'}}]}}]"
+        )
+    };
+    for (kind, object) in [
+        ("GitRepository", GIT_REPOSITORY),
+        ("ExternalArtifact", EXTERNAL_ARTIFACT),
+    ] {
+        let mut artifact = server.put(kind, kind, &[("a.yaml", kind)])?;
+        let elsewhere =
+            format!("http://source-controller.flux-system.svc.cluster.local.:8080/{kind}.tar.gz");
+        artifact["url"] = elsewhere.into();
+        world.publish(object, "s", artifact).await?;
+        world.apply("gen", &spec(kind)).await?;
+        world.ready("gen").await?;
+        assert_eq!(world.files("app").await?["a.yaml"], kind);
+    }
     Ok(())
 }

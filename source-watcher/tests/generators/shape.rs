@@ -5,7 +5,7 @@ use std::io::Read as _;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use kind_tests::{Failure, GIT_REPOSITORY, OCI_REPOSITORY, Result, ensure};
+use kind_tests::{ALERT, Failure, GIT_REPOSITORY, OCI_REPOSITORY, Result, ensure};
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
@@ -95,7 +95,7 @@ fn source() -> Result<Vec<u8>> {
         header.set_mtime(1_000_000);
         archive.append_data(&mut header, path, content.as_bytes())?;
     }
-    // SW-ART-005
+    // SW-ART-005, SW-ART-019, SW-GEN-138
     let mut link = Header::new_gnu();
     link.set_entry_type(EntryType::Symlink);
     link.set_size(0);
@@ -156,5 +156,25 @@ async fn sources_that_are_no_archives_fail() -> Result {
     world.apply("gen", spec).await?;
     let message = world.fails("gen", "SourceFetchFailed").await?;
     ensure!(message.starts_with("fetch sources failed: "), "{message}");
+    Ok(())
+}
+
+// SW-GEN-027
+#[tokio::test]
+async fn alerts_may_be_about_generators_and_artifacts() -> Result {
+    let world = World::start("alerts").await?;
+    let alert = |kind: &str| {
+        format!(
+            "{{apiVersion: {}, kind: {}, metadata: {{name: alert}}, spec: {{providerRef: {{name: chat}}, eventSources: [{{kind: {kind}, name: '*'}}]}}}}",
+            ALERT.0, ALERT.1
+        )
+    };
+    for kind in ["ArtifactGenerator", "ExternalArtifact"] {
+        world.namespace.apply(&alert(kind)).await?;
+    }
+    ensure!(
+        world.namespace.apply(&alert("Artifact")).await.is_err(),
+        "any kind is accepted"
+    );
     Ok(())
 }

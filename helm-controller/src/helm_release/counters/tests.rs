@@ -74,6 +74,7 @@ fn checksums_of_older_controllers_are_compared() {
     assert_eq!(reason("00"), Some("values differ from last attempt"));
 }
 
+// RT-ANN-003, RT-ANN-004
 #[test]
 fn requests_count_once_and_with_a_request_to_reconcile() {
     let cases = [

@@ -519,7 +519,7 @@ async fn remote_bases_are_fetched_unless_disabled() {
     let here = build(&allowing, &[("app/a.yaml", MAP)], &json!({})).await;
     assert!(!here.unwrap().from_elsewhere);
 
-    // KC-PROC-007, KC-BLD-025
+    // KC-PROC-007, KC-BLD-025, KZ-REM-024
     let asked = server.requests().len();
     let error = build(&builder(false), files, &json!({})).await.unwrap_err();
     assert!(error.contains("remote bases are disabled"), "{error}");

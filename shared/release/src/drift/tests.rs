@@ -147,7 +147,7 @@ fn ignored_fields_are_not_compared() {
 
 #[test]
 fn values_of_secrets_are_masked_in_logged_patches() {
-    // HC-DRIFT-015
+    // HC-DRIFT-015, RT-SSA-023
     let secret = |data: Value| {
         let mut secret = map(data);
         secret["kind"] = json!("Secret");

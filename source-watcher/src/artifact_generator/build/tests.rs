@@ -3,7 +3,7 @@
 use flux_api::extensions::{CopyOperation, OutputArtifact};
 use flux_artifact::{Algorithm, ExtractOptions, Retention, extract, extract_summed, pack_tree};
 use flux_budget::Claim;
-use flux_tree::{Tree, TreePath};
+use flux_tree::{Entry, Tree, TreePath};
 
 use super::*;
 
@@ -93,6 +93,23 @@ async fn archives_are_stored_by_name_and_content() {
     assert!(lock.is_file());
 }
 
+// SW-ART-013
+#[tokio::test]
+async fn another_content_of_the_same_name_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    // both have the same Adler-32
+    let first = build(&workshop(&folder, &[("a", "bdb")]), "app", None).await;
+    let other = workshop(&folder, &[("a", "cbc")]);
+    let second = build(&other, "app", Some(first.output.clone())).await;
+    assert_eq!(second.output.file, first.output.file);
+    assert!(!second.is_kept);
+    assert_ne!(second.output.digest, first.output.digest);
+    let archive = other.storage.read(&second.path).unwrap();
+    let tree = extract(archive, &ExtractOptions::default(), Claim::unlimited()).unwrap();
+    let file = tree.get(&TreePath::new("a").unwrap());
+    assert!(matches!(file, Some(Entry::File(file)) if &*file.content == b"cbc"));
+}
+
 // SW-ART-015, SW-ART-021, SW-GEN-202
 #[tokio::test]
 async fn an_equal_artifact_is_kept() {
@@ -119,7 +136,7 @@ async fn an_equal_artifact_is_kept() {
     assert_eq!(std::os::unix::fs::MetadataExt::ino(&found), inode);
     assert!(found.modified().unwrap() > long_ago + Duration::from_mins(1));
 
-    // without memory it is written again, with the same bytes
+    // SW-ART-022: without memory it is written again, with the same bytes
     let anew = build(&first_shop, "app", None).await;
     assert!(!anew.is_kept);
     assert_eq!(

@@ -19,7 +19,9 @@ impl Excludes {
         let compile = |text: &String| {
             let pattern = Doublestar::compile(text).map_err(|error| match error {
                 PatternError::Syntax => OperationError::Exclude(text.clone()),
-                PatternError::TooManyAlternatives => OperationError::ExcludeTooMany(text.clone()),
+                PatternError::TooManyAlternatives(_) => {
+                    OperationError::ExcludeTooMany(text.clone(), error)
+                }
             })?;
             let names = !text.contains('/');
             Ok::<_, OperationError>(Exclude { pattern, names })

@@ -88,7 +88,7 @@ fn alternatives_are_bounded_and_not_written_out() {
     assert!(!most.matches(&"ac".repeat(10), &steps).unwrap());
     assert_eq!(
         Doublestar::compile(&braces(21)).unwrap_err(),
-        PatternError::TooManyAlternatives
+        PatternError::TooManyAlternatives(21)
     );
     // commas outside of braces, and escaped ones, do not count
     assert!(Doublestar::compile(&",".repeat(30)).is_ok());

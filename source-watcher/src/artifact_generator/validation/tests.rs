@@ -1,7 +1,8 @@
 //! The checks of a spec.
 
 use flux_api::extensions::{
-    ArtifactGeneratorSpec, GeneratorSourceKind, ManagedNamespaces, SourceReference,
+    ArtifactGeneratorSpec, GeneratorSourceKind, ManagedNamespaces, NamespaceMetadata,
+    NamespaceMetadataSource, SourceReference,
 };
 
 use super::*;
@@ -61,7 +62,7 @@ fn specs_that_contradict_themselves_are_refused() {
             "SW-GEN-055",
             vec![source("a", None)],
             vec![artifact("x", None), artifact("x", Some("own"))],
-            Some("duplicate artifact name 'x' found"),
+            Some("duplicate artifact name 'x' found in namespace 'own'"),
         ),
         (
             "one name in two namespaces",
@@ -104,6 +105,82 @@ fn specs_that_contradict_themselves_are_refused() {
     };
     let object = generator(vec![source("a", None)], vec![origin]);
     assert!(validate(&object, &policy(false)).is_ok());
+}
+
+fn with_inputs(path: &str, pattern: Option<&str>) -> Option<String> {
+    let inputs = OutputArtifact {
+        inputs_from: Some(path.to_owned()),
+        ..artifact("x", None)
+    };
+    let mut object = generator(vec![source("a", None)], vec![inputs]);
+    object.spec.path_pattern = pattern.map(str::to_owned);
+    let error = validate(&object, &policy(false)).err();
+    error.map(|error| error.to_string())
+}
+
+// SW-GEN-215
+#[test]
+fn files_of_inputs_are_in_a_known_source_or_the_artifact() {
+    for path in ["@a/inputs.yaml", "@artifact/in/values.yaml"] {
+        assert_eq!(with_inputs(path, None), None, "{path}");
+    }
+    assert_eq!(with_inputs("@a/{app}.yaml", Some("@a/{app}")), None);
+    for (path, expected) in [
+        (
+            "@b/x",
+            "artifact x inputsFrom \"@b/x\": source alias 'b' not found",
+        ),
+        (
+            "@a",
+            "artifact x inputsFrom \"@a\": path must be in the format '@<alias>/<path>'",
+        ),
+        (
+            "@a/",
+            "artifact x inputsFrom \"@a/\": path must be in the format '@<alias>/<path>'",
+        ),
+        (
+            "@a/{app}.yaml",
+            "artifact x inputsFrom \"@a/{app}.yaml\" uses capture placeholders but pathPattern is not set",
+        ),
+    ] {
+        assert_eq!(with_inputs(path, None).as_deref(), Some(expected));
+    }
+}
+
+// SW-GEN-211
+#[test]
+fn files_of_namespace_metadata_are_in_a_known_source_or_the_artifact() {
+    let check = |path: &str| {
+        let mut object = generator(vec![source("a", None)], vec![artifact("x", None)]);
+        object.spec.service_account_name = Some("deployer".to_owned());
+        let from_source = NamespaceMetadataSource {
+            path: path.to_owned(),
+            ..NamespaceMetadataSource::default()
+        };
+        object.spec.managed_namespaces = Some(ManagedNamespaces {
+            allowed_names: vec!["true".to_owned()],
+            metadata: Some(NamespaceMetadata {
+                from_source: Some(from_source),
+                ..NamespaceMetadata::default()
+            }),
+            ..ManagedNamespaces::default()
+        });
+        let error = validate(&object, &policy(false)).err();
+        error.map(|error| error.to_string())
+    };
+    assert_eq!(check("@a/namespace.yaml"), None);
+    assert_eq!(
+        check("@b/namespace.yaml").as_deref(),
+        Some(
+            "managedNamespaces metadata fromSource path \"@b/namespace.yaml\": source alias 'b' not found"
+        )
+    );
+    assert_eq!(
+        check("@a/{app}.yaml").as_deref(),
+        Some(
+            "managedNamespaces metadata fromSource path \"@a/{app}.yaml\" uses capture placeholders but pathPattern is not set"
+        )
+    );
 }
 
 // SW-GEN-053, SW-GEN-207, SW-PROC-009
