@@ -80,6 +80,11 @@ const VARIABLES: &[Variable] = &[
         "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
     ),
     variable(
+        "FLUX_RESOURCE_METRICS",
+        ALL,
+        "`true` adds the metric `gotk_resource_info`, the state of each object with the labels that kube-state-metrics gives it.",
+    ),
+    variable(
         "FLUX_SCHEMA_ALLOW_PRIVATE",
         &["helm-controller"],
         "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",

@@ -186,6 +186,7 @@ impl<R: Reconciler> Controller<R> {
             environment.metrics.queue(settings.name),
         );
         environment.metrics.watch(queue.clone());
+        environment.metrics.publish(&cache);
         let metrics = environment
             .metrics
             .controller(settings.name, environment.workers);

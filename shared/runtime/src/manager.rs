@@ -32,7 +32,7 @@ use crate::run::Kind;
 use crate::static_kind::{StaticController, StaticKind};
 use crate::telemetry::Traces;
 use crate::watch::{Cache, Watched};
-use crate::{descriptors, memory, panics, probes};
+use crate::{descriptors, memory, metrics, panics, probes};
 
 /// The names of a controller, and the options that it has.
 #[derive(Clone, Copy, Debug)]
@@ -245,7 +245,7 @@ impl Manager {
             path::namespace(&namespace).map_err(|error| format!("RUNTIME_NAMESPACE: {error}"))?;
         }
         let config = client::config().await?;
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::with_resources(metrics::resources_wanted())?;
         let mut clients = if options.limits_requests {
             let (qps, burst) = (flags.kube_api_qps, flags.kube_api_burst);
             ClientFactory::probing(&config, metrics.clone(), qps, burst).await

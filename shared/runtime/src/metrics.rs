@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kube::Resource;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGaugeVec, Opts, Registry, Result,
 };
+use serde::Serialize;
+
+use crate::watch::{Cache, Watched};
 
 mod exposition;
 mod process;
+mod resources;
 
 pub use exposition::{Page, negotiate};
+pub(crate) use resources::wanted as resources_wanted;
 
 /// Bounds of `gotk_reconcile_duration_seconds`: ten of them, geometric from 0.01 to 1800, with the exact digits that
 /// upstream computes, since they are label values (RT-MET-003).
@@ -73,6 +79,8 @@ struct Shared {
     /// Called for each object that is gone.
     forgetting: Mutex<Vec<Forget>>,
     queues: Mutex<Vec<Box<dyn Measured>>>,
+    /// The states of objects, if they are published.
+    resources: Option<resources::Resources>,
 }
 
 /// A queue whose gauges are set at every scrape.
@@ -141,7 +149,19 @@ impl Metrics {
     /// Creates a registry with every family of the frame. Fails only if a family's name or labels are invalid in
     /// Prometheus, or two families have the same name.
     pub fn new() -> Result<Self> {
+        Self::with_resources(false)
+    }
+
+    /// As [`Metrics::new`]; with `gotk_resource_info` if `resources` is set ([`Metrics::publish`]).
+    pub fn with_resources(resources: bool) -> Result<Self> {
         let registry = Registry::new();
+        let resources = if resources {
+            let resources = resources::Resources::new()?;
+            registry.register(Box::new(resources.clone()))?;
+            Some(resources)
+        } else {
+            None
+        };
         let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
@@ -259,6 +279,7 @@ impl Metrics {
             )?,
             forgetting: Mutex::default(),
             queues: Mutex::default(),
+            resources,
             registry,
         };
         // Upstream's framework exports these whether there is such a server or not (RT-MET-020): they stay at zero.
@@ -315,6 +336,16 @@ impl Metrics {
             .queues
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the state of each object in `cache`, if that is wanted.
+    pub fn publish<K>(&self, cache: &Cache<K>)
+    where
+        K: Watched + Resource<DynamicType = ()> + Serialize,
+    {
+        if let Some(resources) = &self.shared.resources {
+            resources.follow(cache);
+        }
     }
 
     /// The metrics of the queue of one kind.

@@ -7,6 +7,7 @@ use flux_objects::Objects;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,7 @@ use crate::watch::{Cache, Change, Watched};
 /// A kind whose objects are ready as soon as they exist.
 pub trait StaticKind: Send + Sync + 'static {
     /// The kind.
-    type Kind: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>;
+    type Kind: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize;
 
     /// How the finalizer is handled.
     const FINALIZER: StaticFinalizer;
@@ -79,6 +80,7 @@ impl<S: StaticKind> StaticController<S> {
     ) -> Self {
         let queue = Queue::new(environment.back_off, environment.metrics.queue(name));
         environment.metrics.watch(queue.clone());
+        environment.metrics.publish(&cache);
         let metrics = environment.metrics.controller(name, environment.workers);
         Self {
             kind,
