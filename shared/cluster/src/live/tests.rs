@@ -1,3 +1,5 @@
+//! States are compared, listed and watched.
+
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
