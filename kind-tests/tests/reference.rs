@@ -131,6 +131,11 @@ const VARIABLES: &[Variable] = &[
         "The same for the artifacts of source-watcher.",
     ),
     variable(
+        "KUSTOMIZE_CORRECT_DRIFT_AT_ONCE",
+        &["kustomize-controller"],
+        "`true` reconciles a Kustomization as soon as the watch of its objects reports that one was changed or deleted, not at the next interval; the same object at most every 30 seconds. Not on other clusters.",
+    ),
+    variable(
         "SOPS_AGE_KEY",
         &["kustomize-controller"],
         "age identities for Kustomizations whose Secret has none, separated by blanks.",

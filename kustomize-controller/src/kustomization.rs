@@ -40,7 +40,7 @@ use flux_runtime::reason::Reason as _;
 use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 use flux_tenancy::Clusters;
 pub(crate) use memory::Memories;
-pub(crate) use owner::FIELD_MANAGER;
+pub(crate) use owner::{FIELD_MANAGER, NAME_LABEL, NAMESPACE_LABEL};
 pub(crate) use plan::references;
 pub(crate) use policy::Policy;
 pub(crate) use remote_bases::Remotes;
@@ -55,6 +55,7 @@ use self::memory::Inputs;
 use self::plan::{Plan, Timings};
 use self::reason::KustomizationReason;
 use self::variables::VariablesError;
+use crate::watched::{Look, Watches};
 
 /// The runtime's settings for the kind.
 pub(crate) const SETTINGS: Settings = Settings {
@@ -87,6 +88,8 @@ pub(crate) struct Kustomizations {
     pub(crate) decryption: Decryption,
     /// State kept between the runs of an object: builds and applied objects.
     pub(crate) memories: Memories,
+    /// Knows applied objects without a request.
+    pub(crate) watches: Watches,
     /// Kustomizations that wait for dependencies.
     pub(crate) waiting: Waiting,
 }
@@ -287,7 +290,9 @@ impl Kustomizations {
         let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
                 let mut kept = self.memories.take_applied(&plan.key, of);
-                let result = apply::apply(run, plan, cluster, prepared, &mut kept.memory).await;
+                let watched = self.watches.look(look(run, plan));
+                let memory = &mut kept.memory;
+                let result = apply::apply(run, plan, cluster, prepared, watched, memory).await;
                 self.memories.put_applied(&plan.key, kept);
                 result
             }
@@ -319,6 +324,16 @@ impl Kustomizations {
         self.memories.note_current(&plan.key, found);
         check.passed(run, plan, applied);
         Ok(())
+    }
+}
+
+/// What the run may ask of the watches.
+fn look(run: &Run<Kustomization>, plan: &Plan<'_>) -> Look {
+    Look {
+        owner: plan.key.clone(),
+        interval: plan.timings.interval,
+        own: plan.tenant.account.is_none() && plan.spec().kube_config.is_none(),
+        eager: run.is_eager(),
     }
 }
 

@@ -5,6 +5,7 @@
 mod flags;
 mod kustomization;
 mod setup;
+mod watched;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Wires the reconciler to its flags and watches.
 
+use std::time::Duration;
+
 use flux_api::kustomize::Kustomization;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::order::GroupKind;
@@ -22,6 +24,7 @@ use crate::kustomization::{
     Builder, Decryption, FIELD_MANAGER, Kustomizations, Memories, Policy, Remotes, SETTINGS,
     applied_revision, concerned, references,
 };
+use crate::watched::Watches;
 
 /// Registers the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
@@ -92,18 +95,21 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
     let waiting = Waiting::default();
+    let clusters = Clusters::new(
+        manager.client.clone(),
+        manager.config.clone(),
+        manager.clients.clone(),
+        FIELD_MANAGER,
+    );
+    let watches = Watches::new(clusters.own().clone(), manager.budget.clone());
+    let memories = Memories::new(manager.budget.clone());
+    let last_states = memories.last_states();
     let reconciler = Kustomizations {
         policy,
         sources: sources.clone(),
         configs: configs.clone(),
         artifacts,
-        clusters: Clusters::new(
-            manager.client.clone(),
-            manager.config.clone(),
-            manager.clients.clone(),
-            FIELD_MANAGER,
-        )
-        .reaching(remotes),
+        clusters: clusters.reaching(remotes),
         builder: Builder::new(
             Remotes::new(client.clone(), manager.budget.clone(), work),
             !flags.no_remote_bases,
@@ -111,7 +117,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.budget.clone(),
         ),
         decryption,
-        memories: Memories::new(manager.budget.clone()),
+        memories,
+        watches: watches.clone(),
         waiting: waiting.clone(),
     };
 
@@ -148,6 +155,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let selector = (!gate("DisableConfigWatchers")).then_some(selector);
     let controller = configs.watched(controller, manager, selector, (&index, &kustomizations))?;
     let enqueue = controller.enqueue();
+    let corrects = enqueue.clone();
+    manager.add_leading(move |stop| async move {
+        let enqueue = |key| corrects.add_after(key, Duration::ZERO);
+        watches.run(last_states, enqueue, stop).await;
+        Ok(())
+    });
     kustomizations.subscribe(move |change| on_ready(change, applied_revision, &waiting, &enqueue));
     manager.add(controller);
     Ok(())

@@ -34,6 +34,7 @@ mod spec;
 mod takeover;
 mod transports;
 mod variables;
+mod watched;
 
 /// A ConfigMap of this name with this value of the key `v`.
 fn config_map(name: &str, value: &str) -> String {

@@ -20,13 +20,14 @@ const LEASE: Kind = Kind("coordination.k8s.io/v1", "Lease");
 const SELDOM: [&str; 2] = ["prune: true", "retryInterval: 1h"];
 
 /// A kubeconfig whose requests go through a gate.
-struct Outside {
-    gate: Gate,
+pub(crate) struct Outside {
+    pub(crate) gate: Gate,
+    pub(crate) user: String,
     kubeconfig: PathBuf,
 }
 
 impl Outside {
-    async fn of(cluster: &Cluster) -> Result<Self> {
+    pub(crate) async fn of(cluster: &Cluster) -> Result<Self> {
         let user = format!("outage-{:08x}", rand::random::<u32>());
         let kubeconfig = cluster.kubeconfig_for(&user)?;
         let text = std::fs::read_to_string(&kubeconfig)?;
@@ -43,12 +44,13 @@ impl Outside {
         std::fs::write(&own, text)?;
         Ok(Self {
             gate,
+            user,
             kubeconfig: own,
         })
     }
 
     /// The settings of a controller with one worker that lives behind the gate.
-    fn settings(&self, flags: &[&str]) -> Settings {
+    pub(crate) fn settings(&self, flags: &[&str]) -> Settings {
         let settings = Settings::default()
             .env("KUBECONFIG", self.kubeconfig.to_string_lossy())
             .flag("--concurrent=1")

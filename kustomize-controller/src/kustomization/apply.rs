@@ -1,8 +1,10 @@
 //! Applies the built objects to the cluster (KC-SSA rows).
 
+use std::sync::Arc;
+
 use flux_api::kustomize::Kustomization;
 use flux_apply::ignore::{IgnoreError, IgnoreRules};
-use flux_apply::{ChangeSet, Failed, Memory, Options, apply_in_stages};
+use flux_apply::{ChangeSet, Failed, Memory, Options, Watched, apply_in_stages};
 use flux_cluster::managers::{Cleanup, FieldManager, Operation};
 use flux_cluster::{Cluster, ObjectId};
 use flux_runtime::Run;
@@ -32,15 +34,19 @@ impl From<Failed> for ApplyError {
     }
 }
 
-/// Applies the built objects and emits an event that lists the changes.
+/// Applies the built objects, of which `watched` may know the states, and emits an event that lists the changes.
 pub(super) async fn apply(
     run: &Run<Kustomization>,
     plan: &Plan<'_>,
     cluster: &Cluster,
     prepared: &Prepared,
+    watched: Option<Arc<dyn Watched>>,
     memory: &mut Memory,
 ) -> Result<ChangeSet, ApplyError> {
-    let options = options(plan)?;
+    let options = Options {
+        watched,
+        ..options(plan)?
+    };
     let applied = apply_in_stages(cluster, &prepared.objects, &options, memory).await?;
     if !applied.changes.is_empty() {
         tracing::info!(
@@ -122,6 +128,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
         ignore: IgnoreRules::compile(&plan.spec().ignore)?,
         concurrency: policy.concurrent_ssa,
         known_by: Some(plan.selector()),
+        watched: None,
     })
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use flux_budget::{Budget, Cache, Claim};
-use flux_cluster::{ObjectId, Target, Version};
+use flux_cluster::{Live, ObjectId, Target, Uid, Version};
 use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 
 use super::build::Built;
+use crate::watched::{Drift, Known};
 
 /// Every how many routine runs all objects are checked although nothing seems to have changed.
 const FULL_PASS_EVERY: u32 = 10;
@@ -142,10 +143,31 @@ impl Memories {
         });
     }
 
+    /// The states in which the last runs have left their objects, for what watches them.
+    pub(crate) fn last_states(&self) -> LastStates {
+        LastStates(self.objects.clone())
+    }
+
     /// Forgets a deleted Kustomization.
     pub(super) fn forget(&self, key: &Key) {
         self.objects.remove(key);
         self.builds.remove(key);
+    }
+}
+
+/// The states in which the last runs have left their objects.
+pub(crate) struct LastStates(PerObject<Memory>);
+
+impl Known for LastStates {
+    fn drift(&self, owner: &Key, uid: Uid, now: Option<&Live>) -> Drift {
+        let drift = |memory: &Memory| {
+            let Some(applied) = &memory.applied else {
+                return Drift::Running;
+            };
+            let drifted = applied.memory.drifted(uid, now);
+            drifted.map_or(Drift::None, |id| Drift::Of(id.clone()))
+        };
+        self.0.read(owner, drift).unwrap_or(Drift::None)
     }
 }
 

@@ -4,6 +4,10 @@ use flux_runtime::queue::Key;
 
 /// The API group of the kind, prefix of its labels and annotations.
 pub(super) const GROUP: &str = "kustomize.toolkit.fluxcd.io";
+/// The label with the name of the Kustomization that an object belongs to.
+pub(crate) const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
+/// The label with its namespace.
+pub(crate) const NAMESPACE_LABEL: &str = "kustomize.toolkit.fluxcd.io/namespace";
 /// The field manager for server-side apply (KC-PROC-049).
 pub(crate) const FIELD_MANAGER: &str = "kustomize-controller";
 
@@ -18,8 +22,8 @@ pub(super) fn mark(name: &str, value: &str) -> Mark {
 /// The labels of the objects that belong to a Kustomization.
 pub(super) fn labels(owner: &Key) -> Vec<Mark> {
     vec![
-        mark("name", &owner.name),
-        mark("namespace", &owner.namespace),
+        (NAME_LABEL.to_owned(), owner.name.clone()),
+        (NAMESPACE_LABEL.to_owned(), owner.namespace.clone()),
     ]
 }
 

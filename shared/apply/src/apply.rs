@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::concurrency::all_or_first_failure;
 use crate::definitions::{Served, served, wait_until_listed};
 use crate::error::{ApplyError, Failed, StepError};
 use crate::ignore::{IgnoreRules, Resolution};
-use crate::memory::Memory;
+use crate::memory::{Memory, Watched};
 use crate::order::{GroupKind, Stage, apply_order};
 use crate::recreate::{self, recreate};
 use crate::{Action, Change, ChangeSet};
@@ -56,6 +57,8 @@ pub struct Options {
     pub concurrency: usize,
     /// A label selector for the previously applied objects; without it every object is compared.
     pub known_by: Option<String>,
+    /// What knows the states of objects without a request; asked before they are listed.
+    pub watched: Option<Arc<dyn Watched>>,
 }
 
 /// Applies objects in stages and remembers the state in which it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
@@ -81,7 +84,10 @@ pub async fn apply_in_stages(
 ) -> Result<ChangeSet, Failed> {
     memory.begin(objects);
     let unchanged = match &options.known_by {
-        Some(selector) => memory.unchanged(cluster, objects, selector).await,
+        Some(selector) => {
+            let watched = options.watched.as_deref();
+            memory.unchanged(cluster, objects, selector, watched).await
+        }
         None => HashMap::new(),
     };
     let refused = memory.refused(objects);

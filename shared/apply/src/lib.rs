@@ -22,7 +22,7 @@
 //!
 //! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`], [`json_diff`].
 //! [`apply_in_stages`], [`delete_all`] and [`wait_for_termination`] send requests, through [`flux_cluster`]. With a
-//! [`Memory`] a run without changes costs one request per kind.
+//! [`Memory`] a run without changes costs one request per kind, and none where the kind is [`Watched`].
 //!
 //! The controllers build and decrypt manifests, and report conditions and events.
 
@@ -46,7 +46,7 @@ mod sops;
 pub use apply::{Options, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
 pub use error::{ApplyError, Failed, Previous, StepError, dry_run_failure};
-pub use memory::Memory;
+pub use memory::{Memory, Watched};
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,
 };

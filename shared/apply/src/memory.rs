@@ -5,15 +5,27 @@
 //! changes with the status too; in that case the generation, the labels and the annotations together show whether
 //! anything was changed that applying could affect, for kinds whose objects have a generation.
 //!
+//! Where the caller [watches](Watched) the kind, the watch answers; otherwise one list request per kind does.
+//!
 //! Health depends on the object alone, so an object that was healthy at a resource version is healthy as long as it has
 //! that one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Debug;
 
-use flux_cluster::{Cluster, Metadata, Object, ObjectId, Resource, Target, Version};
-use serde_json::{Map, Value};
+use flux_cluster::{Cluster, Live, Object, ObjectId, Resource, Target, Uid, Version};
 
 use crate::Change;
+
+/// Knows the states of objects without a request.
+pub trait Watched: Debug + Send + Sync {
+    /// The last known state of each of these objects, `None` for one that is not known; `None` for all if the kind is not
+    /// watched, or the watch is not up to date.
+    ///
+    /// A state is reported a moment after it was stored, so only an object that is untouched is known to be; one that
+    /// seems to have changed has to be read.
+    fn states(&self, resource: &Resource, objects: &[Uid]) -> Option<Vec<Option<Live>>>;
+}
 
 /// The remembered state of the objects of one owner. It is lost with the process; the next run then compares every
 /// object.
@@ -33,59 +45,9 @@ pub struct Memory {
 struct Remembered {
     payload: blake3::Hash,
     live: Live,
+    version: Version,
     /// The change with the server's id: a cluster-scoped object has no namespace.
     change: Change,
-}
-
-/// The state of an object on the server, as its metadata shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Live {
-    version: Option<Version>,
-    generation: Option<i64>,
-    metadata: blake3::Hash,
-}
-
-impl Live {
-    fn of(object: &Object) -> Self {
-        let parts =
-            [Metadata::Labels, Metadata::Annotations].map(|part| settled(object.metadata(part)));
-        Self {
-            version: Version::of(object.fields()),
-            generation: object
-                .at(&["metadata", "generation"])
-                .and_then(Value::as_i64),
-            metadata: digest(&parts),
-        }
-    }
-
-    /// Whether nothing that applying could affect has changed since.
-    fn is_untouched_since(&self, then: &Self) -> bool {
-        let (Some(now), Some(version)) = (&self.version, &then.version) else {
-            return false;
-        };
-        now.uid == version.uid
-            && (now.resource_version == version.resource_version
-                || (self.generation.is_some()
-                    && self.generation == then.generation
-                    && self.metadata == then.metadata))
-    }
-}
-
-/// The entries that only users and appliers write. The Deployment controller counts revisions in an annotation.
-fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
-    let entries = held.into_iter().flatten();
-    entries
-        .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/"))
-        .collect()
-}
-
-fn digest(value: &impl serde::Serialize) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be compared.
-    if serde_json::to_writer(&mut hasher, value).is_err() {
-        hasher.update(b"\0");
-    }
-    hasher.finalize()
 }
 
 impl Memory {
@@ -156,9 +118,14 @@ impl Memory {
 
     /// Records that an object is in sync. `live` is the stored object.
     pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
+        let (Some(state), Some(version)) = (Live::of(live), Version::of(live.fields())) else {
+            self.forget_one(desired.id());
+            return;
+        };
         let remembered = Remembered {
             payload: desired.digest(),
-            live: Live::of(live),
+            live: state,
+            version,
             change: change.clone(),
         };
         self.objects.insert(desired.id().clone(), remembered);
@@ -168,13 +135,24 @@ impl Memory {
         self.objects.remove(id);
     }
 
-    /// The objects that are known to be in sync, by one list request per kind. All others have to be compared; if a
-    /// list request is refused, all objects of its kind.
+    /// The object with this uid that was in sync, if this later state of it has drifted; `None` as a state: it is gone.
+    pub fn drifted(&self, uid: Uid, now: Option<&Live>) -> Option<&ObjectId> {
+        let mut objects = self.objects.values();
+        let remembered = objects.find(|remembered| remembered.live.uid == uid)?;
+        let is_known = now.is_some_and(|now| {
+            now.is_untouched_since(&remembered.live) || now.is_older_than(&remembered.live)
+        });
+        (!is_known).then_some(&remembered.change.id)
+    }
+
+    /// The objects that are known to be in sync: by what is `watched`, and by one list request for each kind of which not
+    /// all are. All others have to be compared; if a list request is refused, all objects of its kind.
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
         objects: &[Object],
         selector: &str,
+        watched: Option<&dyn Watched>,
     ) -> HashMap<ObjectId, Change> {
         let mut by_kind: BTreeMap<(&str, &str), Vec<&ObjectId>> = BTreeMap::new();
         for desired in objects {
@@ -191,7 +169,7 @@ impl Memory {
             }
         }
         let mut unchanged = HashMap::new();
-        for ids in by_kind.values() {
+        for ids in by_kind.values_mut() {
             let Some(first) = ids.first() else { continue };
             let Some(version) = self
                 .objects
@@ -203,23 +181,69 @@ impl Memory {
             let Ok(resource) = cluster.resource_of(first, &version).await else {
                 continue;
             };
-            let live = list(cluster, &resource, ids, selector).await;
+            if let Some(watched) = watched {
+                self.ask(watched, &resource, ids, &mut unchanged);
+            }
+            if ids.is_empty() {
+                continue;
+            }
+            let listed = list(cluster, &resource, ids, selector).await;
             for id in ids {
                 let Some(remembered) = self.objects.get(*id) else {
                     continue;
                 };
-                let Some(live) = live.get(&remembered.change.id) else {
+                let Some((live, version)) = listed.get(&remembered.change.id) else {
                     continue;
                 };
                 if live.is_untouched_since(&remembered.live) {
-                    let seen = live.version.clone();
                     self.seen
-                        .extend(seen.map(|version| (remembered.change.id.clone(), version)));
+                        .insert(remembered.change.id.clone(), version.clone());
                     unchanged.insert((*id).clone(), remembered.change.clone());
                 }
             }
         }
         unchanged
+    }
+
+    /// Moves the objects of a kind that are untouched by what is watched from `ids` to `unchanged`.
+    fn ask(
+        &mut self,
+        watched: &dyn Watched,
+        resource: &Resource,
+        ids: &mut Vec<&ObjectId>,
+        unchanged: &mut HashMap<ObjectId, Change>,
+    ) {
+        let objects = &self.objects;
+        let uid = |id: &&ObjectId| objects.get(*id).map(|remembered| remembered.live.uid);
+        let uids: Vec<Uid> = ids.iter().filter_map(uid).collect();
+        let Some(states) = watched.states(resource, &uids) else {
+            return;
+        };
+        let states: HashMap<Uid, Live> = states
+            .into_iter()
+            .flatten()
+            .map(|live| (live.uid, live))
+            .collect();
+        ids.retain(|id| {
+            let Some(remembered) = objects.get(*id) else {
+                return true;
+            };
+            let Some(live) = states.get(&remembered.live.uid) else {
+                return true;
+            };
+            if !live.is_untouched_since(&remembered.live) {
+                return true;
+            }
+            let mut version = remembered.version.clone();
+            if let Some(number) = live.resource_version() {
+                version.resource_version = number.to_string();
+            } else if *live != remembered.live {
+                return true;
+            }
+            self.seen.insert(remembered.change.id.clone(), version);
+            unchanged.insert((*id).clone(), remembered.change.clone());
+            false
+        });
     }
 }
 
@@ -229,7 +253,7 @@ async fn list(
     resource: &Resource,
     ids: &[&ObjectId],
     selector: &str,
-) -> HashMap<ObjectId, Live> {
+) -> HashMap<ObjectId, (Live, Version)> {
     let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();
     let mut answers = Vec::new();
     let only = namespaces
@@ -258,74 +282,10 @@ async fn list(
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
     };
+    let state = |object: &Object| Some((Live::of(object)?, Version::of(object.fields())?));
     answers
         .iter()
         .flatten()
-        .map(|object| (id_of(object), Live::of(object)))
+        .filter_map(|object| Some((id_of(object), state(object)?)))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use flux_cluster::Object;
-    use serde_json::{Value, json};
-
-    use super::Live;
-
-    fn live(changes: &[(&str, Value)]) -> Live {
-        let mut object = json!({ "metadata": {
-            "uid": "u", "resourceVersion": "7", "generation": 2, "labels": { "a": "b" }, "annotations": { "c": "d" },
-        }});
-        for (pointer, value) in changes {
-            *object.pointer_mut(pointer).unwrap() = value.clone();
-        }
-        Live::of(&Object::new(object).unwrap())
-    }
-
-    #[test]
-    fn an_object_is_unchanged_if_its_version_or_its_generation_and_metadata_are() {
-        let then = live(&[]);
-        let newer = ("/metadata/resourceVersion", json!("8"));
-        for (what, now, untouched) in [
-            ("nothing moved", live(&[]), true),
-            (
-                "only the status moved",
-                live(std::slice::from_ref(&newer)),
-                true,
-            ),
-            (
-                "a new generation",
-                live(&[newer.clone(), ("/metadata/generation", json!(3))]),
-                false,
-            ),
-            (
-                "another label",
-                live(&[newer.clone(), ("/metadata/labels/a", json!("x"))]),
-                false,
-            ),
-            (
-                "another annotation",
-                live(&[newer.clone(), ("/metadata/annotations/c", json!("x"))]),
-                false,
-            ),
-            (
-                "made anew",
-                live(&[newer.clone(), ("/metadata/uid", json!("v"))]),
-                false,
-            ),
-            (
-                "a kind without generations",
-                live(&[newer, ("/metadata/generation", Value::Null)]),
-                false,
-            ),
-        ] {
-            assert_eq!(now.is_untouched_since(&then), untouched, "{what}");
-        }
-        let (mut then, mut now) = (then, live(&[("/metadata/resourceVersion", json!("8"))]));
-        (then.generation, now.generation) = (None, None);
-        assert!(
-            !now.is_untouched_since(&then),
-            "without generations only the resource version tells"
-        );
-    }
 }

@@ -16,7 +16,7 @@ use crate::object::{Object, ObjectId};
 use crate::request::{About, Limit, exchange, exchange_json};
 
 /// How many objects one response to a list request has.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// A cluster, accessed with one identity.
 #[derive(Clone)]
@@ -242,7 +242,10 @@ impl Cluster {
 
     /// The path of the objects of a kind, in one namespace or in all.
     #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
-    fn collection(resource: &Resource, namespace: Option<&str>) -> Result<Request, RequestError> {
+    pub(crate) fn collection(
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<Request, RequestError> {
         let namespace = namespace.map(path::namespace).transpose()?;
         let kind = resource.api_resource();
         Ok(Request::new(DynamicObject::url_path(
@@ -289,6 +292,16 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<Value, RequestError> {
+        self.send_for(request, resource, id).await
+    }
+
+    /// As [`Cluster::send`], with a response of this type.
+    pub(crate) async fn send_for<T: serde::de::DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, core::request::Error>,
+        resource: &Resource,
+        id: &ObjectId,
+    ) -> Result<T, RequestError> {
         let request = request.map_err(|error| RequestError::local(error.to_string()))?;
         let about = About {
             resource: resource.qualified_name(),

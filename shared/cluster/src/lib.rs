@@ -34,6 +34,7 @@ mod cluster;
 mod confidential;
 mod discovery;
 mod error;
+mod live;
 pub mod managers;
 mod object;
 mod request;
@@ -45,6 +46,7 @@ pub use cluster::Cluster;
 pub use confidential::Confidential;
 pub use discovery::{Discovery, Resource};
 pub use error::RequestError;
+pub use live::{Event, Live, Page, Seen, Uid, Versioned};
 pub use object::{MalformedId, Metadata, Object, ObjectId};
 pub use version::Version;
 pub use wait::{

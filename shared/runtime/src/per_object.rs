@@ -20,6 +20,7 @@ use crate::queue::Key;
 /// assert_eq!(digests.get(&key).as_deref(), Some("sha256:1"));
 /// digests.update(&key, |digest| digest.push('2'));
 /// assert_eq!(digests.get(&key).as_deref(), Some("sha256:12"));
+/// assert_eq!(digests.read(&key, String::len), Some(9));
 /// ```
 pub struct PerObject<T> {
     values: Arc<Mutex<HashMap<Key, T>>>,
@@ -67,6 +68,11 @@ impl<T> PerObject<T> {
         T: Default,
     {
         change(self.values().entry(key.clone()).or_default())
+    }
+
+    /// What `read` finds in the object's value, if there is one. All values are locked meanwhile, so `read` should be short.
+    pub fn read<R>(&self, key: &Key, read: impl FnOnce(&T) -> R) -> Option<R> {
+        self.values().get(key).map(read)
     }
 
     /// Removes the object's value.

@@ -182,6 +182,11 @@ impl Clusters {
         }
     }
 
+    /// The controller's own cluster, with its own identity.
+    pub fn own(&self) -> &Cluster {
+        &self.own
+    }
+
     /// The cluster that `object` acts on, with the tenant's identity: that of the reference, or the controller's own
     /// (KC-REMOTE-001 to KC-REMOTE-005).
     ///
