@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -294,10 +294,7 @@ impl<R: Reconciler> Controller<R> {
         let slots = Arc::new(Semaphore::new(this.environment.workers.max(1)));
         let running = TaskTracker::new();
         loop {
-            let next = async {
-                let permit = slots.clone().acquire_owned().await.ok();
-                (this.queue.next().await, permit)
-            };
+            let next = this.next(&slots);
             let (ticket, permit) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -320,6 +317,19 @@ impl<R: Reconciler> Controller<R> {
                 controller = this.context.settings.name,
                 "running reconciles did not finish in time"
             );
+        }
+    }
+
+    /// The next object, with a permit for its run. As long as there is nothing to do no permit is held: a run that has waited
+    /// for something needs one to go on, and with one worker there is no other.
+    async fn next(&self, slots: &Arc<Semaphore>) -> (Ticket, Option<OwnedSemaphorePermit>) {
+        loop {
+            self.queue.due().await;
+            let permit = slots.clone().acquire_owned().await.ok();
+            // It may have been removed while all were working.
+            if let Some(ticket) = self.queue.try_next() {
+                return (ticket, permit);
+            }
         }
     }
 

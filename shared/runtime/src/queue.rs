@@ -230,35 +230,33 @@ impl Queue {
 
     /// Waits for the next key. Cancel-safe.
     pub async fn next(&self) -> Ticket {
+        self.wait_for(|state, now| self.take_due(state, now)).await
+    }
+
+    /// Waits until there is a key to process, without taking it. Cancel-safe.
+    pub async fn due(&self) {
+        self.wait_for(|state, _| state.has_due().then_some(()))
+            .await;
+    }
+
+    /// The next key, if there is one to process.
+    pub fn try_next(&self) -> Option<Ticket> {
+        let mut state = self.state();
+        let now = Instant::now();
+        self.ripen(&mut state, now);
+        self.take_due(&mut state, now)
+    }
+
+    /// Waits until `look` finds something in the state.
+    async fn wait_for<T>(&self, look: impl Fn(&mut State, Instant) -> Option<T>) -> T {
         loop {
             let changed = self.shared.changed.notified();
             let wake = {
                 let mut state = self.state();
                 let now = Instant::now();
                 self.ripen(&mut state, now);
-                if let Some((priority, key)) = state.pop_due() {
-                    if let Some(waiting) = state.waiting.remove(&key) {
-                        self.shared
-                            .metrics
-                            .waited
-                            .observe((now - waiting.at).as_secs_f64());
-                    }
-                    let (interrupt, receiver) = watch::channel(None);
-                    state.running.insert(
-                        key.clone(),
-                        Running {
-                            since: now,
-                            interrupt,
-                        },
-                    );
-                    if state.has_due() {
-                        self.shared.changed.notify_one(); // for another caller of `next`
-                    }
-                    return Ticket {
-                        key,
-                        priority,
-                        interrupt: receiver,
-                    };
+                if let Some(found) = look(&mut state, now) {
+                    return found;
                 }
                 state.later.first().map(|(at, ..)| *at)
             };
@@ -269,6 +267,32 @@ impl Queue {
                 None => changed.await,
             }
         }
+    }
+
+    fn take_due(&self, state: &mut State, now: Instant) -> Option<Ticket> {
+        let (priority, key) = state.pop_due()?;
+        if let Some(waiting) = state.waiting.remove(&key) {
+            self.shared
+                .metrics
+                .waited
+                .observe((now - waiting.at).as_secs_f64());
+        }
+        let (interrupt, receiver) = watch::channel(None);
+        state.running.insert(
+            key.clone(),
+            Running {
+                since: now,
+                interrupt,
+            },
+        );
+        if state.has_due() {
+            self.shared.changed.notify_one(); // for another caller of `next`
+        }
+        Some(Ticket {
+            key,
+            priority,
+            interrupt: receiver,
+        })
     }
 
     /// Returns a ticket. What was added for its key in the meantime becomes eligible.

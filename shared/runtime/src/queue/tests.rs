@@ -40,6 +40,22 @@ async fn a_key_is_never_processed_concurrently() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_due_is_not_taken_before_it_is_asked_for() {
+    let queue = queue();
+    let waiting = tokio::time::timeout(Duration::from_secs(1), queue.due());
+    assert!(waiting.await.is_err(), "there is nothing");
+    queue.add(key("old"), INITIAL, None);
+    queue.due().await;
+    // What comes while all are working overtakes it, or takes it away.
+    queue.add(key("new"), LIVE, None);
+    queue.due().await;
+    assert_eq!(queue.try_next().map(|next| next.key), Some(key("new")));
+    queue.due().await;
+    queue.remove(&key("old"));
+    assert!(queue.try_next().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn live_changes_overtake_the_first_list() {
     // RT-QUE-003
     let queue = queue();
