@@ -24,20 +24,40 @@ pub struct EventSink {
 }
 
 struct Inbox {
+    sender: Sender,
     events: Mutex<Vec<Value>>,
     violations: Mutex<Vec<String>>,
     count: watch::Sender<usize>,
 }
 
+/// Who posts the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// The controllers themselves.
+    Controllers,
+    /// notification-controller, for a Provider of the type `generic`: without the groups of metadata, and with that of Alerts.
+    Notification,
+}
+
 impl EventSink {
-    /// Starts listening on a free port.
+    /// Starts listening on a free port, for controllers.
     pub async fn start() -> Result<Self> {
+        Self::start_for(Sender::Controllers).await
+    }
+
+    /// Starts listening on a free port, as the service of a Provider of the type `generic`.
+    pub async fn start_as_service() -> Result<Self> {
+        Self::start_for(Sender::Notification).await
+    }
+
+    async fn start_for(sender: Sender) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .doing("listen for events")?;
         let address = listener.local_addr()?;
         let (count, changes) = watch::channel(0);
         let inbox = Arc::new(Inbox {
+            sender,
             events: Mutex::default(),
             violations: Mutex::default(),
             count,
@@ -123,7 +143,8 @@ async fn receive(
         .get("content-type")
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let checked = check_request(&method, uri.path(), content_type).and_then(|()| check_body(&body));
+    let checked = check_request(&method, uri.path(), content_type)
+        .and_then(|()| check_body(&body, inbox.sender));
     let accepted = match checked {
         Ok(event) => {
             if let Ok(mut events) = inbox.events.lock() {
@@ -157,7 +178,7 @@ fn check_request(method: &Method, path: &str, content_type: &str) -> Result<(), 
 }
 
 /// Parses an event as notification-controller does, but more strictly: no unknown keys, no empty values.
-fn check_body(body: &[u8]) -> Result<Value, String> {
+fn check_body(body: &[u8], sender: Sender) -> Result<Value, String> {
     const KEYS: [&str; 10] = [
         "involvedObject",
         "severity",
@@ -218,6 +239,7 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         let known = key
             .split_once(".toolkit.fluxcd.io/")
             .is_some_and(|(group, suffix)| group == "event" || SUFFIXES.contains(&suffix));
+        let known = known || sender == Sender::Notification;
         if !known || (key.ends_with("/commit_status") && value != "update") {
             return Err(format!("metadata {key}={value}"));
         }
@@ -242,7 +264,7 @@ fn filled(value: &Value, name: &str) -> Result<(), String> {
 mod tests {
     use serde_json::json;
 
-    use super::check_body;
+    use super::{Sender, check_body};
 
     #[test]
     fn only_event_bodies_in_the_documented_format_are_accepted() {
@@ -255,7 +277,10 @@ mod tests {
             "metadata": {"source.toolkit.fluxcd.io/revision": "main@sha1:0"},
             "reportingController": "source-controller", "reportingInstance": "host",
         });
-        assert_eq!(check_body(good.to_string().as_bytes()), Ok(good.clone()));
+        assert_eq!(
+            check_body(good.to_string().as_bytes(), Sender::Controllers),
+            Ok(good.clone())
+        );
 
         for (path, value) in [
             ("/severity", json!("trace")),
@@ -279,10 +304,17 @@ mod tests {
         ] {
             let mut bad = good.clone();
             *bad.pointer_mut(path).unwrap() = value;
-            assert!(check_body(bad.to_string().as_bytes()).is_err(), "{bad}");
+            assert!(
+                check_body(bad.to_string().as_bytes(), Sender::Controllers).is_err(),
+                "{bad}"
+            );
         }
+        let mut forwarded = good.clone();
+        forwarded["metadata"] = json!({"revision": "main@sha1:0", "env": "prod"});
+        let body = forwarded.to_string();
+        assert!(check_body(body.as_bytes(), Sender::Notification).is_ok());
         let mut unknown = good;
         unknown["involved"] = json!({});
-        assert!(check_body(unknown.to_string().as_bytes()).is_err());
+        assert!(check_body(unknown.to_string().as_bytes(), Sender::Controllers).is_err());
     }
 }

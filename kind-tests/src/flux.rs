@@ -19,7 +19,7 @@ pub struct Flux {
     pub kustomize: Controller,
     /// notification-controller, if there is one: then the events of the others go to it.
     pub notification: Option<Controller>,
-    /// Receives the events of both.
+    /// Receives the events of both; with notification-controller it is the service that its Providers may send to.
     pub events: EventSink,
     /// Serves the repository.
     pub git: HttpGitServer,
@@ -67,7 +67,10 @@ impl Flux {
         kustomize: Settings,
         notification: Option<Controller>,
     ) -> Result<Self> {
-        let events = EventSink::start().await?;
+        let events = match &notification {
+            Some(_) => EventSink::start_as_service().await?,
+            None => EventSink::start().await?,
+        };
         let receiver = notification.as_ref().and_then(Controller::events_url);
         let receiver = receiver.unwrap_or_else(|| events.url());
         let events_flag = format!("--events-addr={receiver}");

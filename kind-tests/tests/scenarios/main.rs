@@ -15,6 +15,7 @@ mod force;
 mod gates;
 mod health;
 mod idle;
+mod images;
 mod impersonation;
 mod killed;
 mod leadership;
