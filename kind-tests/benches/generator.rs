@@ -1,5 +1,6 @@
 //! `cargo bench -p kind-tests --bench generator`: decomposes a repository of 200 MiB into 50 artifacts, then commits to one
-//! of its folders, then reconciles without a change.
+//! of its folders, then reconciles without a change. `FLUX_BENCH_FILES` makes the repository smaller (20,000 files of ten
+//! kilobytes).
 
 mod figures;
 
@@ -13,7 +14,6 @@ use kind_tests::{
 };
 use serde_json::{Value, json};
 
-const FILES: usize = 20_000;
 const LINES: usize = 240;
 const OUTPUTS: usize = 50;
 
@@ -32,7 +32,9 @@ async fn bench() -> Result {
     );
     namespace.apply(&yaml).await?;
 
-    let mut files: Vec<(String, String)> = (0..FILES).map(file).collect();
+    let count = std::env::var("FLUX_BENCH_FILES").ok();
+    let count = count.and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let mut files: Vec<(String, String)> = (0..count).map(file).collect();
     let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
     publish(&server, &namespace, "main@sha1:1", &files).await?;
     let outputs: Vec<Value> = (0..OUTPUTS)
@@ -52,7 +54,7 @@ async fn bench() -> Result {
         .wait_ready(ARTIFACT_GENERATOR, "apps", "True")
         .await?;
     let what = format!(
-        "{} in {FILES} files into {OUTPUTS} artifacts",
+        "{} in {count} files into {OUTPUTS} artifacts",
         mebibytes(bytes as u64)
     );
     show(&what, &span.end(&watcher)?, &watcher)?;

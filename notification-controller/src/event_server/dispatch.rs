@@ -278,8 +278,6 @@ impl Dispatcher {
     async fn dispatch_to(&self, event: &Event, alert: &Alert) -> Option<Skip> {
         let namespace = alert.namespace().unwrap_or_default();
         let provider = Key::new(&*namespace, &*alert.spec.provider_ref.name);
-        let turn = self.turns.take((provider.clone(), object_key(event)));
-        let _turn = turn.await.come().await;
         let kv = json!({
             "eventInvolvedObject": event.involved_object.to_value(),
             "alert": {
@@ -299,7 +297,15 @@ impl Dispatcher {
         let skipped = Mutex::new(None);
         let attempt = || self.attempt(event, alert, kv, &skipped).boxed();
         let line = self.lines.of(&provider);
-        let sent = line.send(attempt, |error: &String| failed(error)).await;
+        let sent = match line.join() {
+            None => Err(Refusal::Full),
+            Some(waits) => {
+                let turn = self.turns.take((provider.clone(), object_key(event)));
+                let _turn = turn.await.come().await;
+                let told = |error: &String| failed(error);
+                line.send(waits, attempt, told).await
+            }
+        };
         let skip = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
         let outcome = match sent {
             Ok(()) => skip.map_or(Outcome::Sent, |skip: Unsent| skip.outcome()),

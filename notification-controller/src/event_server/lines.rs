@@ -130,8 +130,8 @@ pub(super) enum Refusal<E> {
     Failed(E, u32),
 }
 
-/// Counts one that waits, as long as it lives.
-struct Waits<'l>(&'l AtomicUsize);
+/// One that waits for a service, or is being sent to it; it counts as long as it lives.
+pub(super) struct Waits<'l>(&'l AtomicUsize);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
@@ -148,6 +148,14 @@ impl Line {
         self.down().failures > 0
     }
 
+    /// Joins those that wait for the service; `None` if there are too many. This comes before the turn among the events of
+    /// one object is waited for: those behind a hanging one count, too.
+    pub(super) fn join(&self) -> Option<Waits<'_>> {
+        let waits = Waits(&self.waiting);
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        Some(waits).filter(|_| before < WAITING)
+    }
+
     /// Waits for a place and attempts to send an event, again and again while the service does not take it.
     /// `first_failure` is called once if there will be another attempt.
     ///
@@ -155,14 +163,10 @@ impl Line {
     /// The event is given up.
     pub(super) async fn send<'f, E>(
         &self,
+        _waits: Waits<'_>,
         attempt: impl Fn() -> BoxFuture<'f, Attempt<E>>,
         first_failure: impl FnOnce(&E),
     ) -> Result<(), Refusal<E>> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refusal::Full);
-        }
-        let _waits = Waits(&self.waiting);
         let until = Instant::now() + PATIENCE;
         let mut tell = Some(first_failure);
         let mut attempts = 0;
@@ -275,16 +279,17 @@ mod tests {
             };
             outcome_of(outcome)
         };
-        assert_eq!(line.send(busy_twice, |_| told += 1).await, Ok(()));
+        let waits = || line.join().unwrap();
+        assert_eq!(line.send(waits(), busy_twice, |_| told += 1).await, Ok(()));
         assert_eq!((attempts.into_inner(), told), (3, 1));
         assert!(!line.is_down());
         // Pauses of 5, 10, 20, 40, 80, 80 seconds; the next one would be over after five minutes.
         let started = Instant::now();
-        let given_up = line.send(|| outcome_of(Attempt::Later("down")), |_| {});
+        let given_up = line.send(waits(), || outcome_of(Attempt::Later("down")), |_| {});
         let given_up = given_up.await;
         assert_eq!(given_up, Err(Refusal::Failed("down", 7)));
         assert_eq!(started.elapsed(), Duration::from_secs(235));
-        let refused = line.send(|| outcome_of(Attempt::Failed("no")), |_| {});
+        let refused = line.send(waits(), || outcome_of(Attempt::Failed("no")), |_| {});
         assert_eq!(refused.await, Err(Refusal::Failed("no", 1)));
     }
 
@@ -299,7 +304,7 @@ mod tests {
             hanging.push(tokio::spawn(async move {
                 let never =
                     || -> BoxFuture<'static, Attempt<()>> { Box::pin(std::future::pending()) };
-                line.send(never, |()| {}).await
+                line.send(line.join().unwrap(), never, |()| {}).await
             }));
         }
         let full = lines.of(&slow);
@@ -307,9 +312,11 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let done = || outcome_of(Attempt::<()>::Done);
-        assert_eq!(full.send(done, |()| {}).await, Err(Refusal::Full));
+        assert!(full.join().is_none());
+        assert_eq!(full.waiting.load(Ordering::Relaxed), WAITING);
         let other = lines.of(&quick);
-        assert_eq!(other.send(done, |()| {}).await, Ok(()));
+        let waits = other.join().unwrap();
+        assert_eq!(other.send(waits, done, |()| {}).await, Ok(()));
         for task in hanging {
             task.abort();
         }

@@ -222,6 +222,13 @@ const CASES: &[Case] = &[
         "providerRef: {name: p}, eventSources: [{kind: Bucket, name: '*', namespace: apps, apiVersion: a/v1, matchLabels: {a: b}}]",
         "",
     ),
+    // NC-ALERT-046
+    (
+        "Alert",
+        "v1",
+        "providerRef: {name: p}, eventSources: [{kind: Bucket, name: a}], eventFilter: 'true'",
+        "field not declared in schema",
+    ),
     // NC-PROV-002
     (
         "Provider",
@@ -420,7 +427,7 @@ async fn manifests_of_older_versions_apply_and_read_back_as_the_current_one() ->
         "providerRef: {{name: p}}, eventSources: [{{kind: Bucket, name: '*', matchLabels: {{a: b}}}}], summary: {long}"
     );
     for (kind, version, spec, fields) in [
-        // NC-COMPAT-004, NC-COMPAT-010
+        // NC-COMPAT-004, NC-COMPAT-010, NC-COMPAT-018
         (
             "Alert",
             "v1beta2",

@@ -4,6 +4,7 @@ use git_servers::SshKey;
 use kind_tests::controller::Settings;
 use kind_tests::{PROVIDER, Result, ensure};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::World;
@@ -111,6 +112,19 @@ async fn a_hanging_service_costs_no_other() -> Result {
             .await;
         ensure!(got.is_some(), "{message} waits");
     }
+    // Those that wait behind another event of their object are bounded, too.
+    for number in 0..300 {
+        let event = world.event(&format!("more {number}"));
+        ensure!(world.post(&event).await?.status() == 202, "{number}");
+    }
+    let full = "too many events are waiting for the provider";
+    world
+        .recorded("slow", "NotificationDispatchFailed", full)
+        .await?;
+    let got = world
+        .service
+        .wait(|got| got.json()["message"] == "more 299");
+    ensure!(got.await.is_some(), "the other service waits");
     // FR-N-031
     let page = world.metrics().await?;
     let line = format!(
@@ -242,7 +256,7 @@ async fn a_github_app_with_a_client_id_sets_commit_statuses() -> Result {
         "{:?}",
         got[1].headers
     );
-    // FR-N-029: nothing is asked for a status that is known; the failure is set with the cached token
+    // FR-N-029, NC-EVT-059: nothing is asked for a status that is known; the failure is set with the cached token
     world.post(&event("finished in 9s", "info")).await?;
     world.post(&event("health check failed", "error")).await?;
     ensure!(service.wait(posts("failure")).await.is_some(), "no failure");
@@ -357,5 +371,134 @@ async fn finding_out_what_to_send_has_a_deadline() -> Result {
         text.starts_with("failed to dispatch notification for "),
         "{text}"
     );
+    Ok(())
+}
+
+// NC-PROC-034
+#[tokio::test]
+async fn what_is_being_sent_at_shutdown_is_awaited() -> Result {
+    let folder = tempfile::tempdir()?;
+    let settings = Settings::default().env("NOTIFICATION_JOURNAL", folder.path().to_string_lossy());
+    let mut world = World::start_with("notify-last", settings).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    world.route("out", &format!("http://{address}"), "").await?;
+    world.route("quick", &world.service.url, "").await?;
+    world.delivered("warm up").await?;
+    // Answers all but the last message at once, and that one when the servers of the controller have stopped.
+    let log = world.controller.log().clone();
+    let serving = async {
+        let mut calls = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            let mut request = String::new();
+            let mut buffer = [0; 4096];
+            while !(request.contains("reportingInstance") && request.trim_end().ends_with('}')) {
+                match stream.read(&mut buffer).await {
+                    Ok(count @ 1..) => {
+                        request.push_str(&String::from_utf8_lossy(&buffer[..count]));
+                    }
+                    _ => break,
+                }
+            }
+            if request.contains("at the end") {
+                calls += 1;
+                let stopped = |line: &Value| line["msg"] == "Event server stopped";
+                log.wait("about the end", stopped).await?;
+            }
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            // An earlier request may have been given up.
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if request.contains("afterwards") {
+                return Ok(calls);
+            }
+        }
+    };
+    let flow = async {
+        let event = world.event("at the end");
+        ensure!(world.post(&event).await?.status() == 202, "refused");
+        let sent = world
+            .service
+            .wait(|got| got.json()["message"] == "at the end");
+        ensure!(sent.await.is_some(), "the other service did not get it");
+        let status = world.controller.terminate().await?;
+        ensure!(status.success(), "{status}");
+        // It was taken, so that the next process does not send it again.
+        world.controller.restart().await?;
+        let mut number = 0;
+        loop {
+            let event = world.event(&format!("afterwards {number}"));
+            world.post(&event).await?;
+            number += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let calls: Result<usize> = tokio::select! {
+        calls = serving => calls,
+        failed = flow => failed,
+    };
+    assert_eq!(calls?, 1);
+    Ok(())
+}
+
+// NC-PROC-029
+#[tokio::test]
+async fn an_event_right_after_the_start_is_not_lost() -> Result {
+    let mut world = World::start("notify-early").await?;
+    world.route("out", &world.service.url, "").await?;
+    world.delivered("warm up").await?;
+    world.controller.terminate().await?;
+    world.controller.restart().await?;
+    // The first event that is accepted at all.
+    let event = world.event("early");
+    let accepted = async {
+        loop {
+            if let Ok(answer) = world.post(&event).await {
+                return answer.status();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let status = world.namespace.wait_for("it is accepted", accepted).await?;
+    ensure!(status == 202, "{status}");
+    let got = world
+        .service
+        .wait(|got| got.json()["message"] == "early")
+        .await;
+    ensure!(got.is_some(), "it was lost");
+    Ok(())
+}
+
+// NC-PROC-025
+#[tokio::test]
+async fn the_environment_names_the_api_of_bitbucket() -> Result {
+    let service = Service::start(vec![
+        (404, vec![], String::new()),
+        (201, vec![], "{}".to_owned()),
+    ])
+    .await;
+    let settings =
+        Settings::default().env("BITBUCKET_API_BASE_URL", format!("{}/2.0", service.url));
+    let world = World::start_with("notify-bitbucket", settings).await?;
+    world.secret("token", "token: 'u:t0ken'").await?;
+    let spec = "type: bitbucket, address: 'https://bitbucket.org/o/r', secretRef: {name: token}";
+    world.apply("Provider", "statuses", spec).await?;
+    let spec = format!("providerRef: {{name: statuses}}, {SOURCES}");
+    world.apply("Alert", "statuses", &spec).await?;
+    let mut event = world.event("failing");
+    event["severity"] = json!("error");
+    event["metadata"] =
+        json!({"kustomize.toolkit.fluxcd.io/revision": format!("main@sha1:{COMMIT}")});
+    let mut number = 0;
+    while service.got().is_empty() {
+        event["message"] = json!(format!("failing {number}"));
+        world.post(&event).await?;
+        number += 1;
+        tokio::task::yield_now().await;
+    }
+    let posted = service.wait(|got| got.line.starts_with("POST ")).await;
+    let posted = posted.ok_or_else(|| kind_tests::Failure::new("no status"))?;
+    let path = format!("POST /2.0/repositories/o/r/commit/{COMMIT}/statuses/build");
+    ensure!(posted.line == path, "{}", posted.line);
     Ok(())
 }

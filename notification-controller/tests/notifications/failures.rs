@@ -1,8 +1,9 @@
 //! What the owners of Alerts are told.
 
 use kind_tests::controller::Settings;
+use kind_tests::requests::Counter;
 use kind_tests::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::World;
 use crate::service::Service;
@@ -165,5 +166,83 @@ async fn other_namespaces_are_refused_under_lockdown() -> Result {
         .told("curious", "NotificationDispatchFailed", &words, &event)
         .await?;
     ensure!(world.service.got().is_empty(), "it was sent");
+    Ok(())
+}
+
+// NC-PROV-037
+#[tokio::test]
+async fn a_deprecated_proxy_is_used_and_logged() -> Result {
+    let world = World::start("notify-proxy").await?;
+    // The service is the proxy: it gets the whole address.
+    let spec = format!(
+        "type: generic, address: 'http://chat.example.com/hook', proxy: '{}'",
+        world.service.url
+    );
+    world.apply("Provider", "out", &spec).await?;
+    world
+        .apply(
+            "Alert",
+            "all",
+            &format!("providerRef: {{name: out}}, {SOURCES}"),
+        )
+        .await?;
+    let got = world.delivered("through the proxy").await?;
+    ensure!(
+        got.line == "POST http://chat.example.com/hook",
+        "{}",
+        got.line
+    );
+    let deprecated = |line: &Value| {
+        line["level"] == "error"
+            && line["msg"].as_str().is_some_and(|text| {
+                text.starts_with(
+                    "warning: spec.proxy is deprecated, please use spec.proxySecretRef instead.",
+                )
+            })
+    };
+    let goal = "about the deprecated field";
+    world.controller.log().wait(goal, deprecated).await?;
+    Ok(())
+}
+
+// NC-ALERT-039
+#[tokio::test]
+async fn labels_of_an_object_are_read_once_for_all_alerts() -> Result {
+    let world = World::start("notify-labels").await?;
+    let yaml = "{apiVersion: kustomize.toolkit.fluxcd.io/v1, kind: Kustomization, metadata: {name: app, labels: {team: a}}, \
+                spec: {interval: 1h, prune: true, suspend: true, sourceRef: {kind: GitRepository, name: app}}}";
+    world.namespace.apply(yaml).await?;
+    let spec = format!("type: generic, address: '{}'", world.service.url);
+    world.apply("Provider", "out", &spec).await?;
+    for (name, labels) in [("one", "team: a"), ("two", "team: a"), ("other", "team: b")] {
+        let spec = format!(
+            "providerRef: {{name: out}}, eventSources: [{{kind: Kustomization, name: '*', matchLabels: {{{labels}}}}}]"
+        );
+        world.apply("Alert", name, &spec).await?;
+    }
+    world.delivered("warm up").await?;
+    let counter = Counter::start(world.namespace.cluster(), world.controller.user())?;
+    world.post(&world.event("counted")).await?;
+    let counted = |got: &crate::service::Got| got.json()["message"] == "counted";
+    ensure!(
+        world.service.wait(counted).await.is_some(),
+        "it was not sent"
+    );
+    let requests = counter.requests()?;
+    let reads = |name: &str| {
+        let reads = requests
+            .iter()
+            .filter(|request| request.resource == "kustomizations");
+        reads.filter(|request| request.uri.contains(name)).count()
+    };
+    // The last events of the warm-up may still be on their way.
+    let path = format!("/namespaces/{}/kustomizations/app", world.namespace.name());
+    ensure!(reads(&path) >= 1, "{requests:?}");
+    ensure!(
+        requests
+            .iter()
+            .all(|request| request.verb != "list" && request.verb != "watch"),
+        "{requests:?}"
+    );
     Ok(())
 }

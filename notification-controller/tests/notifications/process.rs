@@ -226,6 +226,11 @@ async fn probes_profiles_logs_and_metrics_are_upstreams() -> Result {
         .namespace
         .wait_for("its series is gone", gone)
         .await??;
+    // NC-RECV-043
+    let entries = world.controller.log().entries().into_iter();
+    let mut errors = entries.filter(|line| line["level"] == "error");
+    let error = errors.find(|line| line["controllerKind"] == "Receiver");
+    ensure!(error.is_none(), "{error:?}");
     Ok(())
 }
 

@@ -140,7 +140,7 @@ async fn suspension_comes_before_the_checks_of_the_spec() -> Result {
         .namespace
         .merge(GENERATOR, "gen", annotate("reconcile", &Value::Null))
         .await?;
-    // the checks come before the sources, of which there is none
+    // the checks come before the sources, which are absent
     world
         .condition("gen", "Stalled", "True", "ValidationFailed")
         .await?;

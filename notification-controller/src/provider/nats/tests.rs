@@ -80,9 +80,10 @@ fn soon() -> Instant {
 }
 
 async fn published(url: &str, secret: &[(&str, &[u8])]) -> Result<(), String> {
+    // NC-NATS-004: a proxy, at which nothing listens, is not used
     let settings = settings(
         "nats",
-        &json!({"address": url, "channel": "flux.events"}),
+        &json!({"address": url, "channel": "flux.events", "proxy": "http://127.0.0.1:1"}),
         secret,
     );
     let publication = publication(&settings, &event("info"));
@@ -128,6 +129,12 @@ async fn clients_prove_who_they_are() {
             .await
             .unwrap()
             .starts_with("MSG flux.events ")
+    );
+    // NC-NATS-004: nor is a token
+    assert!(
+        published(&server.url(), &[("token", b"passw0rd")])
+            .await
+            .is_err()
     );
     // NC-NATS-002, NC-NATS-003
     let bad: [(&str, &[u8]); 2] = [("username", b"u"), ("password", b"other")];

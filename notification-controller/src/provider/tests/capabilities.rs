@@ -72,13 +72,13 @@ fn every_type_uses_its_proxy_and_most_their_certificates() {
     let without_certificates = ["discord", "googlechat", "telegram", "lark"];
     for (kind, spec, secret) in every_type() {
         let at = settings(kind, &spec, &secret);
-        // NC-PROVCAP-002
+        // NC-PROVCAP-002, NC-OTEL-011, NC-ZOOM-003
         assert!(matches!(at.client_options().proxy, Proxy::Url(_)), "{kind}");
         let secrets = super::super::settings::tests::with_certificates(&secret, &pem);
         let provider = super::super::settings::tests::provider(kind, &spec);
         let at = Settings::new(&provider, &secrets).unwrap();
         let tls = at.client_options().tls;
-        // NC-PROVCAP-003, NC-AZUREDEVOPS-008, NC-MATRIX-003
+        // NC-PROVCAP-003, NC-AZUREDEVOPS-008, NC-INCIDENTIO-003
         assert_eq!(
             tls.authorities.is_some(),
             !without_certificates.contains(&kind),
@@ -137,6 +137,24 @@ async fn services_that_refuse_in_their_own_way_are_told_so() {
         .await
         .unwrap();
     assert_eq!(error, format!("{begin} 400: invalid label name"));
+    // NC-ZOOM-003, NC-INCIDENTIO-003
+    for kind in ["zoom", "incident.io"] {
+        let error = refusal(kind, 400, "no such channel").await.unwrap();
+        assert_eq!(error, format!("{begin} 400: no such channel"), "{kind}");
+    }
+    // NC-OTEL-010: a failure is told, and what is final is sent once
+    let collector = Service::start(vec![(400, vec![], "bad span".to_owned())]).await;
+    let error = post("otel", &collector.url, &[], &event("error")).await;
+    let error = error.unwrap_or_default();
+    assert!(error.starts_with("failed to export span: "), "{error}");
+    assert_eq!(collector.lines(), ["POST /v1/traces"]);
+    let busy = vec![(503, vec![], String::new()), (200, vec![], String::new())];
+    let collector = Service::start(busy).await;
+    assert_eq!(
+        post("otel", &collector.url, &[], &event("info")).await,
+        None
+    );
+    assert_eq!(collector.lines().len(), 2);
     // NC-WEBEX-003
     let error = refusal("webex", 404, "no room").await.unwrap();
     assert_eq!(error, format!("{begin} 404: no room"));
@@ -247,6 +265,12 @@ async fn notes_about_what_is_sent_hold() {
             .wanted_cloud()
             .is_some()
     );
+    // NC-OTEL-009: the credentials of the collector are not for the proxy
+    let proxied = json!({"address": "https://h", "proxy": "http://me:mine@proxy:1"});
+    let theirs: [(&str, &[u8]); 2] = [("username", b"u"), ("password", b"p")];
+    let otel = settings("otel", &proxied, &theirs);
+    let slack = settings("slack", &proxied, &[]);
+    assert_eq!(otel.client_options().proxy, slack.client_options().proxy);
     // NC-PROV-083: any address will do
     let inside = json!({"address": "http://169.254.169.254/latest"});
     let sent = call("generic", &inside, &[], &event("info")).await;

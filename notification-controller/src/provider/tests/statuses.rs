@@ -444,6 +444,19 @@ async fn bitbucket_statuses_are_set_once() {
     let service = Service::start(vec![(403, vec![], "no".to_owned())]).await;
     let error = post_to_bitbucket(&service.url, b"u:p", &event("info")).await;
     assert!(error.unwrap().starts_with("could not get commit status: "));
+    // NC-BITBUCKET-006
+    let error = post_to_bitbucket(&service.url, b"u:a:b", &event("info")).await;
+    assert_eq!(
+        error.unwrap(),
+        "invalid token format, expected to be <user>:<password>"
+    );
+    let service = Service::start(vec![
+        (404, vec![], String::new()),
+        (201, vec![], "{}".to_owned()),
+    ])
+    .await;
+    let error = post_to_bitbucket(&service.url, b"me@example.com:t0ken", &event("info")).await;
+    assert_eq!(error, None);
     let error = post_to_bitbucket(&service.url, b"u", &event("info")).await;
     assert_eq!(
         error.unwrap(),
