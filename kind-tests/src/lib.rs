@@ -28,6 +28,7 @@
 
 mod applier;
 mod artifacts;
+pub mod bundle;
 pub mod cache;
 mod cluster;
 mod conditions;

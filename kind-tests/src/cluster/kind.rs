@@ -30,7 +30,7 @@ pub(crate) fn exists(name: &str) -> Result<bool> {
 /// Creates the cluster and writes its kubeconfig.
 pub(crate) fn create(name: &str, kubeconfig: &Path) -> Result {
     let kubeconfig = kubeconfig.to_string_lossy();
-    kind(&[
+    let mut arguments = vec![
         "create",
         "cluster",
         "--name",
@@ -39,7 +39,12 @@ pub(crate) fn create(name: &str, kubeconfig: &Path) -> Result {
         &kubeconfig,
         "--wait",
         "120s",
-    ])?;
+    ];
+    let image = std::env::var("FLUX_TEST_KIND_IMAGE").unwrap_or_default();
+    if !image.is_empty() {
+        arguments.extend(["--image", &image]);
+    }
+    kind(&arguments)?;
     Ok(())
 }
 

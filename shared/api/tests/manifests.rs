@@ -451,7 +451,7 @@ fn images_run_as_the_user_nobody() {
         text.lines().any(|line| line.trim() == "USER 65534:65534"),
         "{text}"
     );
-    // KC-PROC-044: nothing but the binary and the authorities, so no program that could be run
+    // KC-PROC-044, DI-REL-008: nothing but the binary and the authorities, so no program that could be run
     let last = text.rsplit_once("\nFROM ").unwrap().1;
     assert!(last.starts_with("scratch\n"), "{text}");
     let copied: Vec<&str> = last
