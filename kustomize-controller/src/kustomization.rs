@@ -286,13 +286,16 @@ impl Kustomizations {
         of: &str,
     ) -> Result<ChangeSet, StepError> {
         let prepared = &built.prepared;
-        inventory_room::reserve(run, cluster, &prepared.objects).await?;
+        let new = inventory_room::reserve(run, cluster, &prepared.objects).await?;
         let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
                 let mut kept = self.memories.take_applied(&plan.key, of);
-                let watched = self.watches.look(look(run, plan));
-                let memory = &mut kept.memory;
-                let result = apply::apply(run, plan, cluster, prepared, watched, memory).await;
+                let known = apply::Known {
+                    watched: self.watches.look(look(run, plan)),
+                    new,
+                    memory: &mut kept.memory,
+                };
+                let result = apply::apply(run, plan, cluster, prepared, known).await;
                 self.memories.put_applied(&plan.key, kept);
                 result
             }

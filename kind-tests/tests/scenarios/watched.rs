@@ -108,8 +108,19 @@ async fn a_run_without_changes_sends_only_its_status() -> Result {
     let namespace = &applier.namespace;
     let user = applier.kustomize.user();
     applier.publish(REVISION, &[("app.yaml", MANIFEST)]).await?;
+    let counter = Counter::start(namespace.cluster(), user)?;
     kustomization(&applier, "app", "1h", &["prune: true", "wait: true"]).await?;
     applier.applied("app", REVISION).await?;
+    // KC-SSA-018, KC-SSA-019: the dry run shows that an object does not exist
+    let first = counter.requests()?;
+    for resource in ["serviceaccounts", "deployments", "services", "configmaps"] {
+        let of = |verb: &str| {
+            let of = |request: &&Request| request.resource == resource && request.verb == verb;
+            first.iter().filter(of).count()
+        };
+        let (reads, writes) = (of("get"), of("patch"));
+        ensure!((reads, writes) == (0, 2), "{resource}: {first:#?}");
+    }
 
     let quiet = async {
         loop {

@@ -1,5 +1,6 @@
 //! Applies the built objects to the cluster (KC-SSA rows).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use flux_api::kustomize::Kustomization;
@@ -34,20 +35,30 @@ impl From<Failed> for ApplyError {
     }
 }
 
-/// Applies the built objects, of which `watched` may know the states, and emits an event that lists the changes.
+/// What is known of the objects before they are read.
+pub(super) struct Known<'k> {
+    /// Knows their states without a request.
+    pub(super) watched: Option<Arc<dyn Watched>>,
+    /// Those that no earlier run has applied.
+    pub(super) new: HashSet<ObjectId>,
+    /// The states in which the last run has left them.
+    pub(super) memory: &'k mut Memory,
+}
+
+/// Applies the built objects and emits an event that lists the changes.
 pub(super) async fn apply(
     run: &Run<Kustomization>,
     plan: &Plan<'_>,
     cluster: &Cluster,
     prepared: &Prepared,
-    watched: Option<Arc<dyn Watched>>,
-    memory: &mut Memory,
+    known: Known<'_>,
 ) -> Result<ChangeSet, ApplyError> {
     let options = Options {
-        watched,
+        watched: known.watched,
+        new: known.new,
         ..options(plan)?
     };
-    let applied = apply_in_stages(cluster, &prepared.objects, &options, memory).await?;
+    let applied = apply_in_stages(cluster, &prepared.objects, &options, known.memory).await?;
     if !applied.changes.is_empty() {
         tracing::info!(
             revision = plan.revision(),
@@ -128,7 +139,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
         ignore: IgnoreRules::compile(&plan.spec().ignore)?,
         concurrency: policy.concurrent_ssa,
         known_by: Some(plan.selector()),
-        watched: None,
+        ..Options::default()
     })
 }
 

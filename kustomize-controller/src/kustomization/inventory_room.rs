@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::ResourceRef;
-use flux_cluster::{Cluster, Object};
+use flux_cluster::{Cluster, Object, ObjectId};
 use flux_runtime::Run;
 use flux_runtime::run::StatusError;
 
@@ -23,13 +23,14 @@ pub(super) struct NoRoom {
     pub(super) source: StatusError,
 }
 
-/// Writes the inventory with the new `objects` before they are applied, if the Kustomization is so large that the API
-/// server might refuse it afterwards: objects that are applied but in no inventory are never pruned (KC-PRUNE-023).
+/// Writes the inventory with the new ones of `objects` before they are applied, if the Kustomization is so large that the
+/// API server might refuse it afterwards: objects that are applied but in no inventory are never pruned (KC-PRUNE-023).
+/// Returns the new objects: those that the inventory lacks.
 pub(super) async fn reserve(
     run: &mut Run<Kustomization>,
     cluster: &Cluster,
     objects: &[Object],
-) -> Result<(), NoRoom> {
+) -> Result<HashSet<ObjectId>, NoRoom> {
     let held = run.status.inventory.iter().flat_map(|held| &held.entries);
     let known: HashSet<&str> = held.map(|entry| &*entry.id).collect();
     let new: Vec<(&Object, String)> = objects
@@ -37,9 +38,10 @@ pub(super) async fn reserve(
         .map(|object| (object, object.id().inventory_id()))
         .filter(|(_, id)| !known.contains(&**id))
         .collect();
+    let ids = new.iter().map(|(object, _)| object.id().clone()).collect();
     let added = new.iter().map(|(_, id)| id.len() + 24);
     if new.is_empty() || added.sum::<usize>() + size(run.object()) < LARGE {
-        return Ok(());
+        return Ok(ids);
     }
     let mut planned = run.status.inventory.clone().unwrap_or_default();
     for (object, _) in new {
@@ -64,7 +66,7 @@ pub(super) async fn reserve(
             Err(NoRoom { entries, source })
         }
         // The next write reports any other error.
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(ids),
     }
 }
 

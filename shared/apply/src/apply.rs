@@ -1,7 +1,7 @@
 //! Applies objects in stages.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,6 +57,9 @@ pub struct Options {
     pub concurrency: usize,
     /// A label selector for the previously applied objects; without it every object is compared.
     pub known_by: Option<String>,
+    /// Objects that the owner has not applied before, so that they probably do not exist: a dry run, which is needed
+    /// anyway, shows that too, and they are read only if they exist.
+    pub new: HashSet<ObjectId>,
     /// What knows the states of objects without a request; asked before they are listed.
     pub watched: Option<Arc<dyn Watched>>,
 }
@@ -311,8 +314,18 @@ impl<'r> Run<'r> {
             self.failure(self.cluster.confidential(), id, StepError::DryRun(error))
         })?;
 
+        let early = if self.is_probably_new(desired) {
+            Some(self.cluster.apply(&resource, desired, true).await)
+        } else {
+            None
+        };
         // An object that cannot be read may still be applied; otherwise the write fails with the reason.
-        let found = self.cluster.get(&resource, id).await;
+        let found = match &early {
+            Some(Ok(dry_run)) if dry_run.resource_version().is_empty() => {
+                Err(RequestError::refusal(404, "NotFound", ""))
+            }
+            _ => self.cluster.get(&resource, id).await,
+        };
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
         let own = self.values_of(desired, &live);
@@ -350,7 +363,10 @@ impl<'r> Run<'r> {
             }
         }
 
-        let dry_run = self.cluster.apply(&resource, desired, true).await;
+        let dry_run = match early {
+            Some(answer) if !patched => answer,
+            _ => self.cluster.apply(&resource, desired, true).await,
+        };
         if let Err(error) = &dry_run
             && exists
             && error.is_immutable()
@@ -500,6 +516,21 @@ impl<'r> Run<'r> {
         excluded(desired)
             || excluded(live)
             || (live.exists() && desired.carries_any(&self.options.if_not_present))
+    }
+
+    /// Whether the dry run of an object comes first, since it probably does not exist. Not for one that is skipped if it
+    /// exists.
+    fn is_probably_new(&self, desired: &Object) -> bool {
+        let Options {
+            new,
+            exclusions,
+            if_not_present,
+            ..
+        } = self.options;
+        new.contains(desired.id())
+            && !desired.carries_any(exclusions)
+            && !desired.carries_any(if_not_present)
+            && !self.failing.load(Ordering::Relaxed)
     }
 
     /// RT-SSA-013, KC-SSA-028.

@@ -4,8 +4,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flux_apply::{Memory, Options, PruneOptions, apply_in_stages, delete_all, inventory, parse};
-use flux_cluster::{Cluster, Confidential, ObjectId, Target, WaitOptions, wait_until_current};
+use flux_apply::{
+    Memory, Options, PruneOptions, Watched, apply_in_stages, delete_all, inventory, parse,
+};
+use flux_cluster::{
+    Cluster, Confidential, Live, ObjectId, Resource, Target, Uid, WaitOptions, wait_until_current,
+};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -493,4 +497,160 @@ async fn secret_values_in_a_refused_deletion_are_masked() {
         pruned.error.map(|error| error.to_string()).as_deref(),
         Some("delete failed, errors: Secret/n/s delete failed: denied: *****, *****, *****;")
     );
+}
+
+/// A server with these ConfigMaps. A dry run of others shows that they would be created, unless it is refused.
+fn stored(objects: Vec<Value>, refuses: bool) -> (Cluster, Arc<Mutex<Vec<String>>>) {
+    cluster(move |method, path| {
+        if path == "/api/v1" {
+            return kinds();
+        }
+        if method == Method::GET && path.ends_with("/configmaps") {
+            let list =
+                json!({"kind": "List", "metadata": {"resourceVersion": "9"}, "items": objects});
+            return answer(200, &list);
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let found = objects
+            .iter()
+            .find(|object| object["metadata"]["name"] == name);
+        match (method, found) {
+            (&Method::PATCH, _) if refuses => refusal(403, "Forbidden", "no"),
+            (_, Some(object)) => answer(200, object),
+            (&Method::PATCH, None) => answer(201, &config_map(name)),
+            _ => refusal(404, "NotFound", "not found"),
+        }
+    })
+}
+
+// KC-SSA-014, KC-SSA-015, KC-SSA-018
+#[tokio::test]
+async fn an_object_that_was_not_applied_before_is_read_only_if_it_exists() {
+    let mut ignored = live("ignored", 2);
+    ignored["metadata"]["annotations"] = json!({"ssa": "Ignore"});
+    for (name, refuses, wanted, requests) in [
+        ("absent", false, "ConfigMap/n/absent created", "PATCH PATCH"),
+        ("same", false, "ConfigMap/n/same unchanged", "PATCH GET"),
+        ("ignored", false, "ConfigMap/n/ignored skipped", "PATCH GET"),
+        (
+            "absent",
+            true,
+            "ConfigMap/n/absent dry-run failed (Forbidden): no",
+            "PATCH GET",
+        ),
+        // What annotations keep from being applied is not tried.
+        ("ignored", true, "ConfigMap/n/ignored skipped", "PATCH GET"),
+    ] {
+        let objects = vec![live("same", 1), ignored.clone()];
+        let (server, asked) = stored(objects, refuses);
+        let objects = parse::objects([config_map(name)]);
+        let options = Options {
+            exclusions: vec![("ssa".into(), "Ignore".into())],
+            new: objects.iter().map(|object| object.id().clone()).collect(),
+            ..Options::default()
+        };
+        let mut memory = Memory::default();
+        let applied = apply_in_stages(&server, &objects, &options, &mut memory).await;
+        let told = match applied {
+            Ok(changes) => changes.to_string(),
+            Err(failed) => failed.error.to_string(),
+        };
+        assert_eq!(told, wanted);
+        let asked = asked.lock().unwrap();
+        let about = asked.iter().filter(|line| line.ends_with(name));
+        let verbs = about.filter_map(|line| line.split(' ').next());
+        assert_eq!(verbs.collect::<Vec<_>>().join(" "), requests, "{told}");
+    }
+    // One that is only created if it is absent is read first.
+    let (server, asked) = stored(vec![live("same", 1)], true);
+    let mut only_new = config_map("same");
+    only_new["metadata"]["annotations"] = json!({"ssa": "IfNotPresent"});
+    let objects = parse::objects([only_new]);
+    let options = Options {
+        if_not_present: vec![("ssa".into(), "IfNotPresent".into())],
+        new: objects.iter().map(|object| object.id().clone()).collect(),
+        ..Options::default()
+    };
+    let mut memory = Memory::default();
+    let applied = apply_in_stages(&server, &objects, &options, &mut memory).await;
+    assert_eq!(applied.unwrap().to_string(), "ConfigMap/n/same skipped");
+    assert!(
+        !asked
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.starts_with("PATCH"))
+    );
+}
+
+/// Knows these states, or that the kind is not watched.
+#[derive(Debug)]
+struct Knows(Option<Vec<Live>>);
+
+impl Watched for Knows {
+    fn states(&self, resource: &Resource, objects: &[Uid]) -> Option<Vec<Option<Live>>> {
+        assert_eq!(resource.plural, "configmaps");
+        let known = self.0.as_ref()?;
+        let state = |uid: &Uid| known.iter().find(|live| live.uid == *uid).copied();
+        Some(objects.iter().map(state).collect())
+    }
+}
+
+// KC-SSA-014
+#[tokio::test]
+async fn only_objects_that_a_watch_does_not_know_to_be_untouched_are_listed() {
+    let state = |name: &str, version: u64| {
+        let mut object = live(name, 1);
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        Live::of(&flux_cluster::Object::new(object).unwrap()).unwrap()
+    };
+    // The uid is the same for all that `live` makes of version 1.
+    for (knows, requests) in [
+        (Some(vec![state("a", 1)]), ""),
+        (
+            Some(vec![state("a", 2)]),
+            "GET /api/v1/namespaces/n/configmaps",
+        ),
+        (Some(Vec::new()), "GET /api/v1/namespaces/n/configmaps"),
+        (None, "GET /api/v1/namespaces/n/configmaps"),
+    ] {
+        let (server, asked) = stored(vec![live("a", 1)], false);
+        let objects = parse::objects([config_map("a")]);
+        let options = Options {
+            known_by: Some("team=a".into()),
+            watched: Some(Arc::new(Knows(knows))),
+            ..Options::default()
+        };
+        let mut memory = Memory::default();
+        for _ in 0..2 {
+            asked.lock().unwrap().clear();
+            let applied = apply_in_stages(&server, &objects, &options, &mut memory).await;
+            assert_eq!(applied.unwrap().to_string(), "ConfigMap/n/a unchanged");
+        }
+        assert_eq!(asked.lock().unwrap().join(" "), requests);
+    }
+}
+
+#[tokio::test]
+async fn drift_is_what_differs_from_the_state_that_was_compared() {
+    let (server, _) = stored(vec![live("a", 5)], false);
+    let objects = parse::objects([config_map("a")]);
+    let mut memory = Memory::default();
+    apply_in_stages(&server, &objects, &Options::default(), &mut memory)
+        .await
+        .unwrap();
+    let state = |version: &str| {
+        let mut object = live("a", 5);
+        object["metadata"]["resourceVersion"] = json!(version);
+        Live::of(&flux_cluster::Object::new(object).unwrap()).unwrap()
+    };
+    let uid = Uid::of("uid-5");
+    let drifted = |uid, now: Option<&Live>| memory.drifted(uid, now).map(ToString::to_string);
+    let a = Some("ConfigMap/n/a".to_owned());
+    assert_eq!(drifted(uid, Some(&state("5"))), None);
+    assert_eq!(drifted(uid, Some(&state("6"))), a);
+    assert_eq!(drifted(uid, None), a);
+    // The event of a write before the one that was seen comes late.
+    assert_eq!(drifted(uid, Some(&state("4"))), None);
+    assert_eq!(drifted(Uid::of("other"), None), None);
 }
