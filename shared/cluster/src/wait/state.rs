@@ -218,8 +218,15 @@ impl<'w> Board<'w> {
     /// The outcome by the last assessment.
     pub(super) fn outcome(&self, timed_out: bool) -> Result<(), WaitError> {
         let mut objects = Vec::new();
+        let is_unseen = |entry: &Entry| matches!(entry.seen, Seen::Nothing);
+        let none_seen = self.objects.values().all(is_unseen);
         for id in &self.order {
             if !self.fails(id, timed_out) {
+                continue;
+            }
+            if none_seen {
+                // The server answered nothing at all (HC-WAIT-008, KC-HEALTH-008).
+                objects.push(format!("can't determine status for {id}"));
                 continue;
             }
             let status = self.status(id);
@@ -370,6 +377,23 @@ mod tests {
                 false,
                 "timeout waiting for: [PersistentVolumeClaim/a/one status: 'InProgress', PersistentVolumeClaim/a/two status: 'NotFound']",
             ),
+            // HC-WAIT-008
+            (
+                "the time is over and nothing was seen",
+                vec![],
+                &patient,
+                true,
+                false,
+                "timeout waiting for: [can't determine status for PersistentVolumeClaim/a/one, can't determine status for PersistentVolumeClaim/a/two]",
+            ),
+            (
+                "the time is over and one was never seen",
+                vec![ready(one())],
+                &patient,
+                true,
+                false,
+                "timeout waiting for: [PersistentVolumeClaim/a/two status: 'Unknown']",
+            ),
             // KC-HEALTH-018
             (
                 "the time is over and one cannot be read",
@@ -403,7 +427,7 @@ mod tests {
         assert_eq!(outcome(news, &WaitOptions::default(), true), (false, want));
     }
 
-    // RT-SSA-021
+    // RT-SSA-021, HC-WAIT-005
     #[test]
     fn a_deleted_job_with_a_ttl_counts_as_current() {
         let job = id("a_migrate_batch_Job");
