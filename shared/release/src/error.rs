@@ -374,6 +374,11 @@ pub enum RecordsError {
     /// The server did not store a changed record.
     #[error("update: failed to update")]
     Update(#[source] RequestError),
+    /// The name of a release cannot be the value of a label, so that no record of it can be found (HC-REL-007).
+    #[error(
+        "invalid label value: {0:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    )]
+    Label(String),
     /// The records of a release cannot be listed.
     #[error("query: failed to query with labels")]
     Query(#[source] RequestError),

@@ -52,8 +52,9 @@ impl Records {
     /// release can have.
     ///
     /// # Errors
-    /// The server's, or the records exceed [`MAX_HISTORY_BYTES`].
+    /// The server's, the name cannot be a label, or the records exceed [`MAX_HISTORY_BYTES`].
     pub async fn history(&self, release: &str) -> Result<Vec<Release>, RecordsError> {
+        check_label(release)?;
         if flux_helm::action::check_name(release).is_err() {
             return Ok(Vec::new());
         }
@@ -93,8 +94,9 @@ impl Records {
     /// name that no release can have.
     ///
     /// # Errors
-    /// The server's.
+    /// The server's, or the name cannot be a label.
     pub async fn newest(&self, release: &str) -> Result<Option<Newest>, RecordsError> {
+        check_label(release)?;
         if flux_helm::action::check_name(release).is_err() {
             return Ok(None);
         }
@@ -214,6 +216,18 @@ impl Records {
             dry_run: false,
             field_manager: Some(self.cluster.field_manager().to_owned()),
         }
+    }
+}
+
+/// Checks that the name of a release can be the value of a label (HC-REL-007).
+fn check_label(release: &str) -> Result<(), RecordsError> {
+    let is_edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = release.as_bytes();
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    if is_edge(bytes.first()) && is_edge(bytes.last()) && bytes.iter().all(is_inside) {
+        Ok(())
+    } else {
+        Err(RecordsError::Label(release.to_owned()))
     }
 }
 
