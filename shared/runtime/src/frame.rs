@@ -290,6 +290,12 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
                 .environment
                 .metrics
                 .forget(&R::Kind::kind(&()), run.name(), run.namespace());
+            // Another finalizer holds the object: its last status can be read.
+            if !run.object.finalizers().is_empty()
+                && let Err(error) = run.patch().await
+            {
+                return Ending::failed(outcome::chain(&error));
+            }
             Ending::without_error(Again::Never)
         }
         Err(error) => Ending::failed(outcome::chain(&error)),
