@@ -41,6 +41,7 @@ pub(super) async fn render(
         is_upgrade,
         capabilities,
         skip_schema_validation,
+        enable_dns: policy.allow_dns,
         environment: Arc::new(System {
             resolves: policy.allow_dns,
         }),
