@@ -83,3 +83,78 @@ flux_runtime::reasons! {
         ValuesError,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flux_runtime::reason::Reason as _;
+
+    use super::super::SETTINGS;
+    use super::HelmReleaseReason as R;
+
+    #[test]
+    fn words_match_upstream() {
+        // HC-EVT-001: with the frame's Ready, Reconciling and Stalled
+        let kinds = SETTINGS.conditions.iter().map(|kind| kind.as_str());
+        assert_eq!(
+            kinds.collect::<Vec<_>>(),
+            ["Released", "Remediated", "TestSuccess", "Drifted"]
+        );
+        let words = |reasons: &[R]| -> Vec<&str> { reasons.iter().map(R::as_str).collect() };
+        // HC-EVT-002
+        assert_eq!(
+            words(&[
+                R::InstallSucceeded,
+                R::InstallFailed,
+                R::UpgradeSucceeded,
+                R::UpgradeFailed,
+                R::UninstallSucceeded,
+                R::UninstallFailed,
+                R::PendingRelease,
+            ]),
+            [
+                "InstallSucceeded",
+                "InstallFailed",
+                "UpgradeSucceeded",
+                "UpgradeFailed",
+                "UninstallSucceeded",
+                "UninstallFailed",
+                "PendingRelease",
+            ]
+        );
+        // HC-EVT-003, HC-EVT-004
+        assert_eq!(
+            words(&[
+                R::DependencyNotReady,
+                R::SourceNotReady,
+                R::ArtifactFailed,
+                R::AccessDenied,
+                R::ValuesError,
+                R::ChartMutateError,
+                R::RESTClientError,
+                R::StateError,
+                R::ReconcileError,
+                R::HealthCheckCanceled,
+                R::InvalidCELExpression,
+                R::RetriesExceeded,
+                R::MissingRollbackTarget,
+                R::Progressing,
+            ]),
+            [
+                "DependencyNotReady",
+                "SourceNotReady",
+                "ArtifactFailed",
+                "AccessDenied",
+                "ValuesError",
+                "ChartMutateError",
+                "RESTClientError",
+                "StateError",
+                "ReconcileError",
+                "HealthCheckCanceled",
+                "InvalidCELExpression",
+                "RetriesExceeded",
+                "MissingRollbackTarget",
+                "Progressing",
+            ]
+        );
+    }
+}

@@ -53,6 +53,21 @@ fn an_expression_replaces_the_rule_or_adds_to_it() {
         .unwrap(),
         "dependency 'apps/db' is not ready according to readyExpr eval"
     );
+    // HC-DEP-005: numbers of different types, optionals, and the libraries of strings, sets and encoders
+    for expression in [
+        "dep.metadata.generation == 2.0 && dep.metadata.generation >= 1u",
+        "dep.?status.?phase.orValue('none') == 'none'",
+        "dep.metadata.name.charAt(0) == 'd' && 'a,b'.split(',').size() == 2",
+        "sets.contains(['apps', 'db'], [dep.metadata.namespace])",
+        "base64.encode(b'db') == 'ZGI='",
+        "timestamp('2026-01-01T00:00:00Z').getHours() == 0",
+    ] {
+        assert_eq!(
+            said(Some(expression), &unready, false),
+            None,
+            "{expression}"
+        );
+    }
     // HC-DEP-006
     let invalid = said(Some("dep."), &unready, false).unwrap();
     assert!(

@@ -108,6 +108,11 @@ fn histories_end_behind_the_release_to_roll_back_to() {
     keep_newest(&mut history);
     let left: Vec<_> = history.iter().map(|snapshot| snapshot.version).collect();
     assert_eq!(left, [500, 499, 498, 497, 496]); // FR-H-035
+    // HC-ACT-107: the last good release is among those that go
+    let mut history = vec![snapshot_of(1, "deployed")];
+    history.extend((2..=6).map(|version| snapshot_of(version, "failed")));
+    keep_newest(&mut history);
+    assert_eq!(previous(&history, true), None);
 }
 
 // HC-ACT-086, HC-ACT-087

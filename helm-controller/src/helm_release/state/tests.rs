@@ -108,7 +108,7 @@ fn every_status_of_a_record_has_one_state() {
                     }
                     // HC-ACT-044
                     (Status::Deployed, ..) => "InSync: ".to_owned(),
-                    // HC-ACT-045
+                    // HC-ACT-045, HC-ACT-106
                     (Status::Unknown | Status::Superseded | Status::Uninstalling, ..) => {
                         format!("unable to determine state for release with status '{status}'")
                     }

@@ -1,6 +1,7 @@
 //! The tests of a release (HC-TEST rows).
 
-use flux_api::helm::HelmRelease;
+use flux_api::helm::{HelmRelease, ReleaseSnapshot};
+use flux_helm::Release;
 use flux_release::Options;
 use flux_release::snapshot::{test_hooks, test_options};
 use flux_runtime::Run;
@@ -45,11 +46,7 @@ pub(in super::super) async fn test(
 }
 
 async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), ActionFailed> {
-    let Some(current) = latest(&run.status.history).cloned() else {
-        return Err(ActionFailed(
-            "no latest release: required for test".to_owned(),
-        ));
-    };
+    let current = to_test(&run.status.history)?.clone();
     let spec = pass.object.spec.test.clone().unwrap_or_default();
     let options = Options {
         timeout: timeout(&pass.object, Step::Test).to_std(),
@@ -74,8 +71,24 @@ async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), Ac
         }
     }
     performed.result?;
-    let tested = &performed.release;
-    if is_of(&current, tested) {
+    check_tested(&current, &performed.release)
+}
+
+/// The snapshot of the release to test.
+///
+/// # Errors
+/// There is no snapshot (HC-TEST-014).
+fn to_test(history: &[ReleaseSnapshot]) -> Result<&ReleaseSnapshot, ActionFailed> {
+    let text = "no latest release: required for test";
+    latest(history).ok_or_else(|| ActionFailed(text.to_owned()))
+}
+
+/// Checks that the release that was tested is the one to test.
+///
+/// # Errors
+/// Another client has made a newer one meanwhile (HC-TEST-011).
+fn check_tested(current: &ReleaseSnapshot, tested: &Release) -> Result<(), ActionFailed> {
+    if is_of(current, tested) {
         return Ok(());
     }
     Err(ActionFailed(format!(
@@ -83,7 +96,7 @@ async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), Ac
         tested.namespace,
         tested.name,
         tested.revision,
-        full_name(&current)
+        full_name(current)
     )))
 }
 
@@ -130,5 +143,39 @@ fn report_failure(pass: &Pass<'_>, run: &mut Run<HelmRelease>, error: &ActionFai
         && !Remediation::of(&pass.object, attempt).ignores_tests
     {
         attempt.count_failure(&mut run.status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_release_is_tested() {
+        let snapshot = |version| ReleaseSnapshot {
+            name: "web".to_owned(),
+            namespace: "apps".to_owned(),
+            version,
+            ..ReleaseSnapshot::default()
+        };
+        let tested = Release {
+            name: "web".to_owned(),
+            namespace: "apps".to_owned(),
+            revision: 3,
+            ..Release::default()
+        };
+        // HC-TEST-014
+        assert_eq!(
+            to_test(&[]).unwrap_err().to_string(),
+            "no latest release: required for test"
+        );
+        let history = [snapshot(3), snapshot(2)];
+        let current = to_test(&history).unwrap();
+        assert_eq!(check_tested(current, &tested), Ok(()));
+        // HC-TEST-011
+        assert_eq!(
+            check_tested(&snapshot(2), &tested).unwrap_err().to_string(),
+            "release mismatch: tested release apps/web.v3 != current release apps/web.v2"
+        );
     }
 }

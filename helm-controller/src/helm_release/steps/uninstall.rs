@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flux_api::helm::{HelmRelease, ReleaseSnapshot};
 use flux_errors::chain;
+use flux_helm::Release;
 use flux_helm::action::{ActionError, UninstallOptions};
 use flux_release::{BeginError, Options};
 use flux_runtime::Run;
@@ -83,19 +84,41 @@ impl Uninstalling<'_> {
         if let Err(error) = &done.result {
             return Ended::Ran(Err(self.failed(error)));
         }
-        let gone = &done.release;
-        if !is_of(current, gone) {
-            // HC-UNI-013
-            return Ended::Ran(Err(ActionFailed(format!(
-                "release mismatch: uninstalled release {}/{}.v{} != current release {}",
-                gone.namespace,
-                gone.name,
-                gone.revision,
-                full_name(current)
-            ))));
-        }
-        Ended::Ran(Ok(()))
+        Ended::Ran(check_gone(current, &done.release))
     }
+}
+
+/// Checks that the release that was uninstalled is the one that the history has as its latest.
+///
+/// # Errors
+/// Another client has made a newer one (HC-UNI-013).
+fn check_gone(current: &ReleaseSnapshot, gone: &Release) -> Result<(), ActionFailed> {
+    if is_of(current, gone) {
+        return Ok(());
+    }
+    Err(ActionFailed(format!(
+        "release mismatch: uninstalled release {}/{}.v{} != current release {}",
+        gone.namespace,
+        gone.name,
+        gone.revision,
+        full_name(current)
+    )))
+}
+
+/// What an uninstallation has come to: without an error, but also without a change of its record, it has failed.
+///
+/// # Errors
+/// It failed, or left the record as it was although that was not uninstalled before (HC-UNI-014).
+fn checked(
+    result: Result<(), ActionFailed>,
+    is_unchanged: bool,
+    before: &ReleaseSnapshot,
+) -> Result<(), ActionFailed> {
+    result?;
+    if is_unchanged && before.status != "uninstalled" {
+        return Err(not_stored());
+    }
+    Ok(())
 }
 
 /// The error of an uninstallation that left the record as it was (HC-UNI-014).
@@ -138,17 +161,13 @@ pub(in super::super) async fn uninstall(
             gone(run, format!("Release {name} was already uninstalled"));
             Ok(true)
         }
-        Ended::Ran(result) => {
-            let kept = is_unchanged(run, &current) && current.status != "uninstalled";
-            match result {
-                Ok(()) if !kept => {
-                    report_success(run);
-                    Ok(true)
-                }
-                Ok(()) => Err(report_failure(with, run, not_stored(), &logs)),
-                Err(error) => Err(report_failure(with, run, error, &logs)),
+        Ended::Ran(result) => match checked(result, is_unchanged(run, &current), &current) {
+            Ok(()) => {
+                report_success(run);
+                Ok(true)
             }
-        }
+            Err(error) => Err(report_failure(with, run, error, &logs)),
+        },
     };
     summarize(run, with.tools.policy.digests);
     result
@@ -192,4 +211,51 @@ fn report_failure(
     let logged = masked(confidential, &with.key, logs.behind(&message));
     run.warn(R::UninstallFailed, logged, &of_snapshot(&current));
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uninstallation_has_to_be_of_the_latest_and_in_its_record() {
+        let snapshot = |version, status: &str| ReleaseSnapshot {
+            name: "web".to_owned(),
+            namespace: "apps".to_owned(),
+            version,
+            status: status.to_owned(),
+            ..ReleaseSnapshot::default()
+        };
+        let gone = Release {
+            name: "web".to_owned(),
+            namespace: "apps".to_owned(),
+            revision: 3,
+            ..Release::default()
+        };
+        let said = |result: Result<(), ActionFailed>| result.err().map(|error| error.to_string());
+        // HC-UNI-013
+        assert_eq!(said(check_gone(&snapshot(3, "deployed"), &gone)), None);
+        assert_eq!(
+            said(check_gone(&snapshot(2, "deployed"), &gone)).as_deref(),
+            Some(
+                "release mismatch: uninstalled release apps/web.v3 != current release apps/web.v2"
+            )
+        );
+        // HC-UNI-014
+        let deployed = snapshot(3, "deployed");
+        assert_eq!(said(checked(Ok(()), false, &deployed)), None);
+        assert_eq!(
+            said(checked(Ok(()), true, &deployed)).as_deref(),
+            Some("uninstall completed with error: release not updated in Helm storage")
+        );
+        assert_eq!(
+            said(checked(Ok(()), true, &snapshot(3, "uninstalled"))),
+            None
+        );
+        let failed = || Err(ActionFailed("why".to_owned()));
+        assert_eq!(
+            said(checked(failed(), true, &deployed)).as_deref(),
+            Some("why")
+        );
+    }
 }
