@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use flate2::read::GzDecoder;
 use kind_tests::controller::Settings;
 use kind_tests::{
     ArtifactServer, Cluster, Controller, EventSink, Failure, HELM_CHART, HELM_RELEASE, Kind,
@@ -29,10 +32,18 @@ impl Bench {
     }
 
     pub(crate) async fn with(topic: &str, settings: Settings) -> Result<Self> {
+        Self::prepared(topic, |_, _| Ok(settings)).await
+    }
+
+    /// With settings that name the namespace or the artifact server.
+    pub(crate) async fn prepared(
+        topic: &str,
+        settings: impl FnOnce(&Namespace, &ArtifactServer) -> Result<Settings>,
+    ) -> Result<Self> {
         let namespace = Namespace::create(&Cluster::shared().await?, topic).await?;
         let events = EventSink::start().await?;
         let artifacts = ArtifactServer::start().await?;
-        let settings = settings
+        let settings = settings(&namespace, &artifacts)?
             .flag(format!("--events-addr={}", events.url()))
             .default_flag("--requeue-dependency=1s")
             .default_flag("--min-retry-delay=100ms");
@@ -184,6 +195,42 @@ impl Bench {
         Ok(found)
     }
 
+    /// The record of a revision of the release `web`: base64 of compressed JSON in the Secret's data, which is base64 itself.
+    pub(crate) async fn record(&self, revision: u32) -> Result<Value> {
+        let name = format!("sh.helm.release.v1.web.v{revision}");
+        let secret = self.namespace.get(SECRET, &name).await?.unwrap_or_default();
+        let data = secret["data"]["release"].as_str().unwrap_or_default();
+        let packed = BASE64_STANDARD.decode(BASE64_STANDARD.decode(data)?)?;
+        Ok(serde_json::from_reader(GzDecoder::new(&*packed))?)
+    }
+
+    /// Stores a record as another client does: without compression (HC-REL-004).
+    pub(crate) async fn put_record(&self, record: &Value) -> Result {
+        let (revision, status) = (&record["version"], &record["info"]["status"]);
+        let data = BASE64_STANDARD.encode(BASE64_STANDARD.encode(record.to_string()));
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {"name": format!("sh.helm.release.v1.web.v{revision}"), "labels": {"name": "web", "owner": "helm",
+                "status": status, "version": revision.to_string()}}, "data": {"release": data}});
+        self.namespace.apply(&secret.to_string()).await?;
+        Ok(())
+    }
+
+    /// Binds a role with these rules to a ServiceAccount of the namespace.
+    pub(crate) async fn account(&self, name: &str, rules: &Value) -> Result {
+        let group = "rbac.authorization.k8s.io";
+        let version = format!("{group}/v1");
+        for object in [
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}),
+            json!({"apiVersion": version, "kind": "Role", "metadata": {"name": name}, "rules": rules}),
+            json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.namespace.name()}]}),
+        ] {
+            self.namespace.apply(&object.to_string()).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the revisions are these.
     pub(crate) async fn wait_revisions(&self, wanted: &[(i64, &str)]) -> Result {
         let wanted: Vec<(i64, String)> = wanted
@@ -224,6 +271,38 @@ impl Bench {
     }
 }
 
+/// Status and body of a response from a server on loopback.
+pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned());
+    Ok((status.unwrap_or_default(), body.unwrap_or_default()))
+}
+
+/// Repeats `look`, at what cannot be watched, until it returns a value.
+pub(crate) async fn until<T>(
+    goal: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let poll = async {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok::<_, Failure>(found);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = tokio::time::timeout(kind_tests::deadline(), poll).await;
+    found.map_err(|_| Failure::new(format!("waited in vain until {goal}")))?
+}
+
 /// Whether an object has a condition with this status, reason and text.
 pub(crate) fn has(object: &Value, kind: &str, status: &str, reason: &str, text: &str) -> bool {
     kind_tests::condition(object, kind).is_some_and(|condition| {
@@ -250,7 +329,7 @@ pub(crate) fn history(object: &Value) -> Vec<String> {
     each.collect()
 }
 
-fn merge(into: &mut Value, from: Value) {
+pub(crate) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

@@ -1,9 +1,9 @@
 //! Changes on the cluster that no release made.
 
-use kind_tests::{CONFIG_MAP, Result, ensure};
-use serde_json::json;
+use kind_tests::{CONFIG_MAP, HELM_RELEASE, Kind, Result, SECRET, ensure};
+use serde_json::{Value, json};
 
-use crate::bench::{Bench, MAP};
+use crate::bench::{Bench, MAP, has, until};
 
 // HC-DRIFT-012, HC-DRIFT-017, HC-DRIFT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,4 +83,121 @@ async fn drift_is_reported_and_corrected() -> Result {
         "an ignored field was corrected"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn corrections_are_shown_and_their_failures_repeated() -> Result {
+    let bench = Bench::start("hr-correct").await?;
+    let ns = bench.namespace.name().to_owned();
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: web-secret}\nstringData: {key: hunter2}\n";
+    let templates = [
+        ("templates/map.yaml", MAP),
+        ("templates/secret.yaml", secret),
+    ];
+    bench.publish("1.0.0", &templates).await?;
+    bench
+        .release(json!({"driftDetection": {"mode": "enabled"}}))
+        .await?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    // HC-DRIFT-019
+    let correcting = |object: &Value| {
+        has(
+            object,
+            "Ready",
+            "Unknown",
+            "Progressing",
+            "correcting cluster drift",
+        )
+    };
+    let correcting = bench
+        .namespace
+        .wait(HELM_RELEASE, "web", "is being corrected", correcting);
+    let drifts = async {
+        let change = json!({"data": {"text": "by hand"}});
+        bench.namespace.merge(CONFIG_MAP, "web-map", change).await?;
+        bench.namespace.request_reconcile(HELM_RELEASE, "web").await
+    };
+    let (corrected, requested) = tokio::join!(correcting, drifts);
+    requested?;
+    corrected?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    ensure!(bench.text().await? == "default", "it was not corrected");
+
+    // HC-DRIFT-022: a policy lets dry runs pass, and nothing else
+    let change = json!({"data": {"text": "by hand"}});
+    bench.namespace.merge(CONFIG_MAP, "web-map", change).await?;
+    let change = json!({"stringData": {"key": "by hand"}});
+    bench.namespace.merge(SECRET, "web-secret", change).await?;
+    forbid(&bench).await?;
+    bench
+        .namespace
+        .request_reconcile(HELM_RELEASE, "web")
+        .await?;
+    let said = format!("Failed to correct cluster state of release {ns}/web.v1:\n");
+    let event = bench.event("DriftCorrectionFailed", &said).await?;
+    ensure!(event["severity"] == "error", "{event}");
+    // HC-DRIFT-021: only the end of the server's words about a Secret
+    let text = event["message"].as_str().unwrap_or_default();
+    let reason = format!("\nSecret/{ns}/web-secret patch failure: nothing changes here");
+    ensure!(text.contains(&reason), "{text}");
+    let whole =
+        format!("ConfigMap/{ns}/web-map patch failure: configmaps \"web-map\" is forbidden: ");
+    ensure!(text.contains(&whole), "{text}");
+    let object = bench
+        .condition("Reconciling", "True", "ProgressingWithRetry", "")
+        .await?;
+    ensure!(
+        has(&object, "Drifted", "True", "DriftDetected", ""),
+        "{object}"
+    );
+    bench.wait_revisions(&[(1, "deployed")]).await?;
+    // HC-DRIFT-024: the condition outlives its detection
+    bench
+        .release(json!({"driftDetection": {"mode": "disabled"}}))
+        .await?;
+    let done = |object: &Value| object["status"]["observedGeneration"] == 2;
+    let object = bench
+        .namespace
+        .wait(HELM_RELEASE, "web", "is done", done)
+        .await?;
+    ensure!(
+        has(&object, "Drifted", "True", "DriftDetected", ""),
+        "{object}"
+    );
+    bench.namespace.delete(POLICY_BINDING, &ns).await?;
+    bench.namespace.delete(POLICY, &ns).await
+}
+
+const POLICY: Kind = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicy",
+);
+const POLICY_BINDING: Kind = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicyBinding",
+);
+
+/// Refuses all changes of the namespace's ConfigMaps and Secrets but dry runs.
+async fn forbid(bench: &Bench) -> Result {
+    let ns = bench.namespace.name();
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps", "secrets"]});
+    let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": ns}});
+    let policy = json!({"apiVersion": POLICY.0, "kind": POLICY.1, "metadata": {"name": ns}, "spec": {
+        "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
+        "validations": [{"expression": "request.dryRun", "message": "refused: nothing changes here"}]}});
+    let binding = json!({"apiVersion": POLICY.0, "kind": POLICY_BINDING.1, "metadata": {"name": ns},
+        "spec": {"policyName": ns, "validationActions": ["Deny"]}});
+    let probe = "{apiVersion: v1, kind: ConfigMap, metadata: {name: probe}, data: {n: '0'}}";
+    bench.namespace.apply(probe).await?;
+    bench.namespace.apply(&policy.to_string()).await?;
+    bench.namespace.apply(&binding.to_string()).await?;
+    let mut count = 0;
+    let refused = async || {
+        count += 1;
+        let change = json!({"data": {"n": count.to_string()}});
+        let changed = bench.namespace.merge(CONFIG_MAP, "probe", change).await;
+        Ok(changed.is_err().then_some(()))
+    };
+    until("the policy is in force", refused).await
 }

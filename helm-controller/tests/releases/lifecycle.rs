@@ -142,9 +142,13 @@ async fn an_unchanged_release_is_left_alone() -> Result {
     let before = bench.get().await?;
     let events = bench.events.events().len();
     let counter = Counter::start(bench.namespace.cluster(), bench.helm.user())?;
+    // HC-ACT-015: the change of a label is no reason to run
+    let label = json!({"metadata": {"labels": {"note": "x"}}});
+    bench.namespace.merge(HELM_RELEASE, "web", label).await?;
     let after = bench.run().await?;
     let requests = counter.requests()?;
     // One look at the metadata of the record. A run that was requested reports that it began, and that it is done.
+    // HC-ACT-104, HC-REMOTE-012: neither records nor kinds are read again
     let seen: Vec<String> = requests
         .iter()
         .map(|request| format!("{} {}", request.verb, request.resource))
@@ -157,7 +161,7 @@ async fn an_unchanged_release_is_left_alone() -> Result {
         ],
         "{requests:#?}"
     );
-    // HC-EVT-023
+    // HC-EVT-023, HC-DRIFT-001: and nothing was compared, since no mode asks for it
     ensure!(bench.events.events().len() == events, "an event");
     let settled = |object: &Value| {
         let mut status = object["status"].clone();

@@ -8,7 +8,7 @@ use crate::bench::{Bench, MAP, STUCK, has, history};
 
 const CRD: Kind = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
 
-// HC-WAIT-019, HC-WAIT-020
+// HC-WAIT-019, HC-WAIT-020, HC-PROC-042
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_chart_cancels_the_wait_for_the_older_one() -> Result {
     let gate = "--feature-gates=CancelHealthCheckOnNewRevision=true";
