@@ -69,7 +69,7 @@ async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
         .get(JOB_KIND, "migrate")
         .await?
         .unwrap_or_default();
-    // HE-HOOK-010
+    // HE-HOOK-010, HC-WAIT-009
     ensure!(first["status"]["succeeded"] == 1, "{first}");
     // HE-HOOK-015
     ensure!(

@@ -120,7 +120,7 @@ async fn rejected_records_are_reported_with_the_servers_message() -> Result {
     let twice = told(records.create(&record).await);
     ensure!(twice == "release: already exists", "{twice}");
 
-    // HE-ACT-040, HC-REL-008
+    // HE-ACT-040, HC-REL-008, HC-REL-015
     for (bytes, want) in [
         (
             2_000_000,

@@ -29,6 +29,7 @@ async fn a_release_is_deployed_once_its_objects_are_ready() -> Result {
             .iter()
             .filter(|r| r.verb == "get" && r.resource == "deployments");
         // One check whether it exists, and nothing else.
+        // HC-WAIT-022
         ensure!(gets.count() == 1, "{strategy:?}: {requests:?}");
     }
     Ok(())
@@ -45,7 +46,7 @@ async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
     let job = "timeout waiting for: [Job/ns/job status: 'InProgress']";
     let mut is_first = true;
     for (template, strategy, for_jobs, want) in [
-        // HC-WAIT-007
+        // HC-WAIT-007, HC-WAIT-002
         (stuck.as_str(), WaitStrategy::Watcher, true, Err(late)),
         // HC-WAIT-018
         (

@@ -84,6 +84,15 @@ fn archive() -> (Vec<u8>, Digest) {
     (packed, digest)
 }
 
+// HC-CHART-021
+#[test]
+fn waits_between_attempts_match_upstream() {
+    let FetchOptions {
+        min_wait, max_wait, ..
+    } = FetchOptions::default();
+    assert_eq!((min_wait.as_secs(), max_wait.as_secs()), (5, 30));
+}
+
 // RT-ART-018
 #[tokio::test]
 async fn http_responses_are_retried_or_reported() {
@@ -93,7 +102,7 @@ async fn http_responses_are_retried_or_reported() {
     let text = |text: &str| (200, text.as_bytes().to_vec());
     for (note, answers, digest, asked, want) in [
         ("at once", vec![good()], &digest, 1, Ok(())),
-        // RT-ART-016
+        // RT-ART-016, HC-CHART-021
         (
             "after passing failures",
             vec![(503, vec![]), (429, vec![]), good()],

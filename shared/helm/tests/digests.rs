@@ -106,6 +106,7 @@ fn record_digests_match_helm_controller() {
     };
     for text in VALUES {
         let config = load_values(text.as_bytes()).unwrap();
+        // HC-ACT-079, HC-VAL-017
         compare(&mut go, &release(config), "");
     }
     let config = load_values(b"a: b\n").unwrap();

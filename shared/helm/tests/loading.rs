@@ -160,7 +160,7 @@ fn odd_archives_are_refused() {
         chain(&Chart::from_archive(b"PK").unwrap_err()),
         "gzip: invalid header"
     );
-    // HE-LOAD-002
+    // HE-LOAD-002, HC-CHART-025
     let large = vec![b'#'; 5 * 1024 * 1024 + 1];
     load(&[("c/Chart.yaml", yaml), ("c/big", &large)]).unwrap();
     let part = vec![b'#'; 5 * 1024 * 1024];

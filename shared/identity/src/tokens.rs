@@ -316,7 +316,7 @@ mod tests {
                 "gotk_token_cached_items 1".to_owned(),
             ]
         );
-        // RT-MET-010
+        // RT-MET-010, HC-PROC-049, HC-UNI-018
         metrics.forget("GitRepository", "app", "ns");
         assert_eq!(lines(&metrics).len(), 4);
 

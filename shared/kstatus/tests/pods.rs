@@ -37,7 +37,7 @@ fn stateful_set(replicas: i64) -> Value {
     })
 }
 
-// KC-HEALTH-025, FR-N-143
+// KC-HEALTH-025, FR-N-143, HC-WAIT-016
 #[test]
 fn an_owner_in_progress_fails_with_a_failed_pod() {
     let (waiting, done) = (stateful_set(0), stateful_set(1));

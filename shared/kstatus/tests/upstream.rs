@@ -66,6 +66,33 @@ fn every_rule_matches_upstream() {
 
 /// The cases of each row: the beginnings of their names.
 const ROWS: &[(&str, &[&str])] = &[
+    (
+        "HC-WAIT-014",
+        &[
+            "deleted",
+            "generation behind",
+            "reconciling",
+            "stalled",
+            "ready True",
+            "ready False",
+        ],
+    ),
+    (
+        "HC-WAIT-015",
+        &[
+            "deployment deadline exceeded",
+            "statefulset partition",
+            "daemonset good",
+            "replicaset good",
+            "pvc Bound",
+            "pod crash",
+            "pod unschedulable old",
+            "job complete",
+            "policy/v1 PodDisruptionBudget",
+            "service LoadBalancer",
+            "crd names",
+        ],
+    ),
     ("KC-HEALTH-014", &["deleted"]),
     ("KC-HEALTH-015", &["generation behind", "generation ahead"]),
     ("KC-HEALTH-016", &["reconciling", "stalled"]),

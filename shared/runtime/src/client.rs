@@ -423,6 +423,7 @@ mod tests {
             let metrics = Metrics::new().unwrap();
             let host = config.cluster_url.authority().unwrap().to_string();
             let factory = ClientFactory::probing(&config, metrics.clone(), 50.0, 300).await;
+            // HC-REMOTE-001
             assert_eq!(factory.is_limited(), limited, "{status} {header}");
             assert_eq!(*asked.lock().unwrap(), ["HEAD /livez/ping"]);
             // RT-MET-017

@@ -435,6 +435,7 @@ mod tests {
         assert_eq!(since(&conditions), 1_000);
         assert_eq!(conditions.get(READY).unwrap().observed_generation, Some(2));
         conditions.write(READY, Status::True, "A", "other");
+        // HC-EVT-021
         assert_eq!(since(&conditions), 5_000);
     }
 
@@ -454,6 +455,7 @@ mod tests {
             .into_iter()
             .map(|condition| condition.type_)
             .collect();
+        // HC-EVT-020
         assert_eq!(order, [RECONCILING, READY, "C", "A", "B"]);
     }
 
@@ -474,6 +476,7 @@ mod tests {
         let mut conditions = conditions(&[]);
         conditions.write(READY, Status::False, "R", "ä".repeat(20_000));
         let message = &conditions.get(READY).unwrap().message;
+        // HC-EVT-019
         assert!(
             message.len() <= MAX_MESSAGE
                 && message.len() > MAX_MESSAGE - 4

@@ -444,6 +444,7 @@ mod tests {
         });
         cache.put(object("8", "u"), true);
         cache.upsert(object("10", "u"));
+        // HC-ACT-013: a run sees what the run before it has written
         cache.put(object("9", "u"), false);
         cache.put(object("10", "u"), false);
         assert_eq!(

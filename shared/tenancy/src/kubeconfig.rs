@@ -191,6 +191,7 @@ mod tests {
         let user = "{username: u, password: p, token: t, client-certificate-data: Yw==, client-key-data: aw==, \
                     auth-provider: {name: gcp, config: {}}, as: root, as-groups: ['system:masters'], \
                     exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/false, interactiveMode: Never}}";
+        // HC-REMOTE-005
         for (exec, tls) in [(false, false), (true, false), (false, true)] {
             let text = kubeconfig(cluster, user);
             let read = sanitized(text.as_bytes(), &flags(exec, tls)).unwrap();

@@ -415,6 +415,7 @@ mod tests {
         ]);
         let described = described.unwrap();
         let audiences = vec!["a".to_owned(), "b".to_owned()];
+        // HC-REMOTE-006
         assert_eq!(described.provider, Provider::Generic { audiences });
         assert_eq!(described.account.as_deref(), Some("sa"));
         // RT-ACL-016

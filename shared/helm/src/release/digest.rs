@@ -202,6 +202,7 @@ mod tests {
     fn empty_values_have_the_digest_of_no_bytes() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let digest = config_digest(DigestAlgorithm::Sha256, &flux_yaml::Map::new());
+        // HC-VAL-017
         assert_eq!(digest.as_deref(), Some(empty));
     }
 

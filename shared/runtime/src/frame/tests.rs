@@ -417,7 +417,7 @@ async fn a_stalled_result_can_count_as_a_terminal_error() {
 async fn panics_and_timeouts_are_counted_as_errors() {
     // RT-LED-012, RT-QUE-009, RT-MET-013
     for (script, family) in [
-        // NC-PROC-031
+        // NC-PROC-031, HC-PROC-052
         (Script::Panic, "controller_runtime_reconcile_panics_total"),
         (Script::Hang, "controller_runtime_reconcile_timeouts_total"),
     ] {
