@@ -7,6 +7,7 @@ use kind_tests::{
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, MAP};
+use crate::refusal::Refusal;
 
 const HOOK: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hook\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-delete-policy: 'before-hook-creation,hook-succeeded'}\n";
 const TEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: check\n  annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: before-hook-creation}\n";
@@ -70,6 +71,20 @@ async fn settled(bench: &Bench) -> Result {
     let wait = bench
         .namespace
         .wait(HELM_RELEASE, "web", "is settled", settled);
+    wait.await.map(drop)
+}
+
+/// Waits until the attempts of the HelmRelease's generation are used up.
+async fn stalled(bench: &Bench) -> Result {
+    let stalled = |object: &Value| {
+        condition(object, "Stalled").is_some_and(|stalled| {
+            stalled["reason"] == "RetriesExceeded"
+                && stalled["observedGeneration"] == object["metadata"]["generation"]
+        })
+    };
+    let wait = bench
+        .namespace
+        .wait(HELM_RELEASE, "web", "is stalled", stalled);
     wait.await.map(drop)
 }
 
@@ -164,6 +179,38 @@ async fn an_upgrade_with_tests_survives_a_kill_before_each_write() -> Result {
         );
         let phase = &object["status"]["history"][0]["testHooks"]["check"]["phase"];
         ensure!(phase == "Succeeded", "{about}: {object}");
+    }
+    Ok(())
+}
+
+// FR-H-016
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_survives_a_kill_before_each_write() -> Result {
+    let mut all = Killed::start("kill-rollback").await?;
+    let remediation = json!({"retries": 0, "remediateLastFailure": true});
+    let spec =
+        |text: &str| json!({"values": {"text": text}, "upgrade": {"remediation": remediation}});
+    all.bench.release(spec("good")).await?;
+    settled(&all.bench).await?;
+    // It ends with the namespace.
+    Refusal::of_text(&all.bench.namespace, "bad").await?.keep();
+    for count in 0..MANY {
+        let about = format!("killed after {count} writes");
+        let text = format!("bad {count}");
+        all.writes.hold_after(count);
+        all.bench.release(spec(&text)).await?;
+        if all.killed(stalled).await?.is_none() {
+            ensure!(count > 8, "{:?}", all.writes.passed());
+            return Ok(());
+        }
+        stalled(&all.bench).await?;
+        let now = all.bench.revisions().await?;
+        let deployed: Vec<_> = now.iter().filter(|(_, s)| s == "deployed").collect();
+        ensure!(
+            deployed.len() == 1 && now.last().is_some_and(|(_, s)| s == "deployed"),
+            "{about}: {now:?}"
+        );
+        ensure!(all.bench.text().await? == "good", "{about}");
     }
     Ok(())
 }

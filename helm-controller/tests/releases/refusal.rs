@@ -88,6 +88,11 @@ impl<'n> Refusal<'n> {
         Self::start(namespace, &allowed, "object.metadata.name", refused).await
     }
 
+    /// Leaves it to the end of the namespace, without which it refuses nothing.
+    pub(crate) fn keep(self) {
+        drop(self);
+    }
+
     /// Ends it. Returns once it has no effect any more.
     pub(crate) async fn lift(self) -> Result {
         self.namespace.delete(BINDING, &self.name).await?;
