@@ -52,11 +52,11 @@ use tokio::sync::Semaphore;
 pub(crate) use watches::{applied_revision, on_source, references};
 
 use self::chart::{ChartError, Loaded};
+use self::decision::Step;
 use self::failure::StepError;
 use self::pass::{Pass, Target};
 use self::reason::HelmReleaseReason as R;
 use self::release::ReleaseError;
-use self::settings::Attempt;
 use self::source::Resolved;
 use self::steps::Uninstalling;
 use self::storage::Moved;
@@ -287,7 +287,7 @@ impl HelmReleases {
         loaded: Arc<Loaded>,
         composed: Composed,
         target: Target,
-        interrupted: Option<Attempt>,
+        interrupted: Option<Step>,
     ) -> Result<Pass<'_>, StepError> {
         let object = run.object().clone();
         let storage = settings::storage_namespace(&object).to_owned();
@@ -351,14 +351,14 @@ fn passed(run: &mut Run<HelmRelease>, reasons: &[R]) {
     }
 }
 
-/// The attempt that was under way when the last process ended: the status still says that it runs.
-fn interrupted(run: &Run<HelmRelease>) -> Option<Attempt> {
+/// The step that was under way when the last process ended: the status still says that it runs.
+fn interrupted(run: &Run<HelmRelease>) -> Option<Step> {
     let running = run.conditions.get(RECONCILING);
     let running = running.filter(|running| running.reason == PROGRESSING)?;
-    [Attempt::Install, Attempt::Upgrade]
+    [Step::Install, Step::Upgrade, Step::Rollback, Step::Unlock]
         .into_iter()
-        .find(|attempt| {
-            let words = format!("Running '{}' action", attempt.word());
+        .find(|step| {
+            let words = format!("Running '{}' action", step.name());
             running.message.starts_with(&words)
         })
 }

@@ -46,6 +46,7 @@ pub mod node;
 mod pod_cluster;
 mod report;
 pub mod requests;
+mod writes;
 
 pub use applier::Applier;
 pub use artifacts::{Answer, ArtifactServer};
@@ -64,3 +65,4 @@ pub use namespace::{
 };
 pub use node::Node;
 pub use pod_cluster::PodCluster;
+pub use writes::Writes;

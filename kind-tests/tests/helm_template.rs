@@ -11,7 +11,7 @@ use kind_tests::{Result, ensure};
 #[allow(dead_code)] // its `main`
 mod template;
 
-const CHARTS: [(&str, &str); 22] = [
+const CHARTS: [(&str, &str); 39] = [
     (
         "web/Chart.yaml",
         "apiVersion: v2\nname: web\nversion: 1.2.3\nkubeVersion: '>=1.20-0'\ndependencies:\n- {name: db, version: 1.x, repository: '', condition: db.enabled, alias: store}\n- {name: lib, version: '*', repository: ''}\n",
@@ -88,10 +88,78 @@ const CHARTS: [(&str, &str); 22] = [
         "needs/Chart.yaml",
         "apiVersion: v2\nname: needs\nversion: 0.1.0\ndependencies: [{name: gone, version: 1.x, repository: ''}]\n",
     ),
+    (
+        "nulls/Chart.yaml",
+        "apiVersion: v2\nname: nulls\nversion: 0.1.0\ndependencies: [{name: sub, version: 1.x, repository: '', condition: sub.enabled}]\n",
+    ),
+    (
+        "nulls/values.yaml",
+        "sub: {enabled: true, uid: null}\nfoobar: null\na: null\nm: {b: null, c: 1}\nrbac: {create: false}\n",
+    ),
+    (
+        "nulls/templates/all.yaml",
+        "kind: ConfigMap\nall: {{ omit .Values \"sub\" | toJson }}\nhas: {{ hasKey .Values \"foobar\" }} {{ hasKey .Values \"a\" }} {{ hasKey .Values.m \"b\" }} {{ hasKey .Values.m \"d\" }}\nrbac: {{ .Values.rbac.create }}\n",
+    ),
+    (
+        "nulls/charts/sub/Chart.yaml",
+        "apiVersion: v2\nname: sub\nversion: 1.0.0\n",
+    ),
+    (
+        "nulls/charts/sub/values.yaml",
+        "uid: 472\ntop: null\nkeys: {format: null, password: null}\nglobal: {password: shared}\n",
+    ),
+    (
+        "nulls/charts/sub/templates/all.yaml",
+        "kind: Secret\nuid: '{{ .Values.uid }}'\nprinted: '{{ printf \"%s\" .Values.keys.password }}'\nhas: {{ hasKey .Values.keys \"password\" }} {{ hasKey .Values \"top\" }}\nfirst: {{ pluck \"password\" .Values.keys .Values.global | first | toJson }}\nall: {{ .Values | toJson }}\n",
+    ),
+    (
+        "docs/Chart.yaml",
+        "apiVersion: v2\nname: docs\nversion: 0.1.0\n",
+    ),
+    (
+        "docs/templates/_helpers.tpl",
+        "{{ define \"docs.rbac\" -}}\nkind: Role\nmetadata: {name: included}\n---\nkind: RoleBinding\nmetadata: {name: included}\n{{- end }}\n",
+    ),
+    // FR-H-005: the separator and the document are one line
+    (
+        "docs/templates/glued.yaml",
+        "---\n{{- include \"docs.rbac\" . }}\n",
+    ),
+    (
+        "docs/templates/blank.yaml",
+        "\n---\nkind: Service\nmetadata: {name: after-a-blank-line}\n",
+    ),
+    // FR-H-007: the last lines of block scalars, before another document and at the end of a file
+    (
+        "docs/templates/one.yaml",
+        "kind: ConfigMap\nmetadata: {name: one}\ndata:\n  cfg: |\n    text\n---\nkind: ConfigMap\nmetadata: {name: one-kept}\ndata:\n  cfg: |+\n    text\n---\nkind: ConfigMap\nmetadata: {name: one-cut}\ndata:\n  cfg: |-\n    text\n",
+    ),
+    (
+        "docs/templates/two.yaml",
+        "kind: ConfigMap\nmetadata: {name: two}\ndata:\n  cfg: |\n    text\n\n---\nkind: ConfigMap\nmetadata: {name: two-kept}\ndata:\n  cfg: |+\n    text\n\n---\nkind: ConfigMap\nmetadata: {name: two-cut}\ndata:\n  cfg: |-\n    text\n\n",
+    ),
+    (
+        "docs/templates/three.yaml",
+        "kind: ConfigMap\nmetadata: {name: three-cut}\ndata:\n  cfg: |-\n    text\n\n\n---\nkind: ConfigMap\nmetadata: {name: three}\ndata:\n  cfg: |\n    text\n\n\n---\nkind: ConfigMap\nmetadata: {name: three-kept}\ndata:\n  cfg: |+\n    text\n\n\n",
+    ),
+    (
+        "urn/Chart.yaml",
+        "apiVersion: v2\nname: urn\nversion: 0.1.0\n",
+    ),
+    ("urn/values.yaml", "cond: 5\n"),
+    // FR-H-008: there is nothing to check such a value against
+    (
+        "urn/values.schema.json",
+        "{\"$id\": \"urn:example:schemas:v1/urn\", \"properties\": {\"cond\": {\"$ref\": \"urn:example:schemas:v1/cond\"}, \"n\": {\"type\": \"integer\"}}}",
+    ),
+    (
+        "urn/templates/a.yaml",
+        "kind: ConfigMap\na: {{ .Values.cond }}\n",
+    ),
 ];
 
 /// Arguments after `template`, in a folder with the charts and `values.yaml`, `more.yaml`.
-const RUNS: [&[&str]; 27] = [
+const RUNS: [&[&str]; 39] = [
     // HE-MAN-012
     &["rel", "web"],
     &["rel", "web", "--namespace", "apps"],
@@ -148,6 +216,22 @@ const RUNS: [&[&str]; 27] = [
     // HE-OBJ-016
     &["rel", "old"],
     &["rel", "needs"],
+    // FR-H-001: the result depends on whether the user has a table of the subchart
+    &["rel", "nulls"],
+    &["rel", "nulls", "--set", "sub.unrelated=1"],
+    &["rel", "nulls", "--set", "sub.uid=7"],
+    &["rel", "nulls", "--set", "sub.uid=null"],
+    // FR-H-002
+    &["rel", "nulls", "--set", "sub.keys.format=a"],
+    &["rel", "nulls", "--set", "sub.keys.other=a"],
+    &["rel", "nulls", "--set", "sub.keys.password=null"],
+    // FR-H-003
+    &["rel", "nulls", "-f", "nulls.yaml"],
+    // FR-H-011: a key with a dot is one key
+    &["rel", "nulls", "-f", "dotted.yaml"],
+    &["rel", "docs"],
+    &["rel", "urn"],
+    &["rel", "urn", "--set", "n=x"],
 ];
 
 /// The errors of helm: the lines after the usage, without log lines.
@@ -171,6 +255,11 @@ fn helm_template_output_matches_helm() -> Result {
         "name: file\nlist: [x]\nstore: {class: slow}\n",
     )?;
     fs::write(folder.join("more.yaml"), "name: more\nsecret: \"s\"\n")?;
+    fs::write(
+        folder.join("nulls.yaml"),
+        "a: null\nm: {b: null, d: null}\nsub: {top: null, new: null}\n",
+    )?;
+    fs::write(folder.join("dotted.yaml"), "rbac.create: true\n")?;
     std::env::set_current_dir(&folder)?;
     let helm = helm_cli::program(Helm::V4)?;
     for run in RUNS {

@@ -6,7 +6,10 @@ use flux_api::meta::{ResourceInventory, ResourceRef};
 use flux_cluster::{Cluster, Object};
 use flux_errors::chain;
 use flux_helm::{Crd, Release};
+use flux_runtime::queue::Key;
 use flux_yaml::json::Escape;
+
+use super::owner::GROUP;
 
 /// The annotation of hooks, which are not part of the list.
 const HOOK: &str = "helm.sh/hook";
@@ -78,6 +81,19 @@ pub(super) async fn of_release(
         }
     }
     Ok(inventory)
+}
+
+/// The HelmRelease that made a record, by the labels of its objects (HC-POST-002).
+pub(super) fn maker_of(release: &Release) -> Option<Key> {
+    let objects = objects(release.manifest.as_bytes()).ok()?;
+    objects.iter().find_map(|object| {
+        let labels = object.at(&["metadata", "labels"])?;
+        let label = |name: &str| labels.get(format!("{GROUP}/{name}"))?.as_str();
+        Some(Key {
+            namespace: label("namespace")?.to_owned(),
+            name: label("name")?.to_owned(),
+        })
+    })
 }
 
 fn is_hook(object: &Object) -> bool {

@@ -13,9 +13,9 @@ use flux_runtime::queue::Key;
 
 use super::HelmReleases;
 use super::chart::Loaded;
+use super::decision::Step;
 use super::logs::Logs;
 use super::owner::GROUP;
-use super::settings::Attempt;
 
 /// The inputs of a pass over a release.
 pub(super) struct Pass<'p> {
@@ -33,8 +33,8 @@ pub(super) struct Pass<'p> {
     /// The digest of the values.
     pub(super) config_digest: String,
     pub(super) target: Target,
-    /// The attempt during which the last process ended, if the status says so.
-    pub(super) interrupted: Option<Attempt>,
+    /// The step during which the last process ended, if the status says so.
+    pub(super) interrupted: Option<Step>,
 }
 
 /// The cluster that a release is on.

@@ -10,6 +10,7 @@ use flux_release::drift::{Detected, Difference, DriftOptions, Kind, detect};
 use flux_release::{RecordsError, VerifyError};
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::Again;
+use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Run};
 
 use super::decision::{
@@ -23,7 +24,7 @@ use super::snapshot::{full_name, latest};
 use super::state::{Desired, Found, State, Unknown, determine};
 use super::storage::{Storage, newest};
 use super::summary::{DRIFTED, RELEASED, REMEDIATED, observed_digests, summarize};
-use super::{counters, settings, snapshot, steps};
+use super::{counters, inventory, settings, snapshot, steps};
 
 /// Why a pass ended with an error.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,8 @@ pub(super) async fn reconcile(
         let (mut found, drift) = state(pass, run).await?;
         if found.state == State::Unmanaged
             && ran.is_empty()
-            && let Some(attempt) = pass.interrupted
-            && steps::resume(pass, run, attempt)
+            && let Some(step) = pass.interrupted
+            && steps::resume(pass, run, step)
                 .await
                 .map_err(|error| unread(&error))?
         {
@@ -86,6 +87,15 @@ pub(super) async fn reconcile(
         }
         let inputs = inputs(pass, run);
         let mut decision = decide(found.state, &inputs);
+        if found.state == State::Unmanaged {
+            let unlocked =
+                ran.contains(&StepKind::Unlock) || pass.interrupted == Some(Step::Unlock);
+            if is_own(pass).await && unlocked {
+                // What a killed process left is no reason to forget the releases that can be rolled back to.
+                decision.history = HistoryEdit::Keep;
+                observe_again(pass, run).await;
+            }
+        }
         announce(&found, &decision, drift.as_ref());
         edit_history(run, decision.history);
         if decision.next == Next::Run(Step::Rollback)
@@ -224,6 +234,42 @@ async fn drift(
         );
     }
     Ok(Some(detected))
+}
+
+/// Whether the newest record was made for this HelmRelease. Logs which other one it was made for: while both exist, each
+/// removes what the other one makes (FR-H-023).
+async fn is_own(pass: &Pass<'_>) -> bool {
+    let record = pass.records().last(&pass.name).await.ok().flatten();
+    let Some(maker) = record.and_then(|record| inventory::maker_of(&record)) else {
+        return false;
+    };
+    if maker == pass.key {
+        return true;
+    }
+    let Key { namespace, name } = maker;
+    tracing::warn!(
+        "the release was last made by HelmRelease {namespace}/{name}: as long as both want it, each deletes the objects of the other"
+    );
+    false
+}
+
+/// Takes the records of the history as they are now: the killed process may have superseded them without saying so.
+async fn observe_again(pass: &Pass<'_>, run: &mut Run<HelmRelease>) {
+    let records = pass.records();
+    let revisions: Vec<i64> = run
+        .status
+        .history
+        .iter()
+        .map(|known| known.version.into())
+        .collect();
+    for revision in revisions {
+        if let Ok(Some(record)) = records.get(&pass.name, revision).await
+            && inventory::maker_of(&record).as_ref() == Some(&pass.key)
+        {
+            let algorithm = pass.tools.policy.digests;
+            snapshot::update_in_place(&mut run.status.history, &record, algorithm);
+        }
+    }
 }
 
 /// The inputs of decisions, as the status is now. A request for an attempt counts as handled when it is read here.

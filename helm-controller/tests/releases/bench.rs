@@ -351,3 +351,18 @@ fn hash_of(files: &[(&str, &str)]) -> u64 {
     files.hash(&mut hasher);
     hasher.finish()
 }
+
+/// Text that does not compress.
+pub(crate) fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        // Letters and digits: no template and no YAML has a meaning for them.
+        let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        let place = (state >> 33) as usize % letters.len();
+        char::from(letters[place])
+    };
+    (0..bytes).map(|_| next()).collect()
+}

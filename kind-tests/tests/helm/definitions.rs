@@ -63,7 +63,7 @@ async fn definitions_are_created_or_replaced_as_the_policy_says() -> Result {
         let created = apply(both, CrdPolicy::Create).await?;
         let made = live().await?;
         ensure!(created.applied == 1, "{method:?}: {created:?}");
-        // HC-CRD-004
+        // HC-CRD-004, FR-H-056
         ensure!(
             created.ignored == [format!("/ConfigMap/{}/no-crd", origin.0)],
             "{:?}",

@@ -83,7 +83,7 @@ async fn a_removed_kind_in_the_record_blocks_upgrades() -> Result {
     Ok(())
 }
 
-// HE-HOOK-014
+// HE-HOOK-014, FR-H-038
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn output_policies_of_hooks_are_harmless() -> Result {
     let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map, annotations: {helm.sh/hook: pre-install, helm.sh/hook-output-log-policy: 'hook-succeeded,hook-failed'}}\n";

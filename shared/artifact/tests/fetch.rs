@@ -364,6 +364,7 @@ async fn out_of_budget_is_distinguished_from_an_invalid_archive() {
     assert_eq!(budget.used(), 0);
 }
 
+// FR-H-037: a drip of bytes is no way around the timeout
 #[tokio::test]
 async fn a_very_slow_download_times_out() {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -404,6 +404,7 @@ mod tests {
             ("", vec![]),
             ("\n---\n---\n \n", vec![]),
             ("---\na: 1\n---\n\nb: 2\n\n", vec!["a: 1\n", "b: 2\n\n"]),
+            // FR-H-005
             (
                 "---apiVersion: v1\n--- \t# c\nb",
                 vec!["apiVersion: v1\n", "# c\nb"],

@@ -263,6 +263,16 @@ fn references_are_merged_in_order_and_inline_values_last() {
             vec![at(r"a\.b.c", "x", "1"), at("d[2]", "y", "z")],
             r#"{"a.b":{"c":1},"d":[null,null,"z"]}"#,
         ),
+        // FR-H-011: inline keys are never split, paths are, except where a dot is escaped
+        (
+            "rbac.create: true",
+            vec![at(
+                r"controller.annotations.service\.beta\.example\.io/rg",
+                "x",
+                "main",
+            )],
+            r#"{"controller":{"annotations":{"service.beta.example.io/rg":"main"}},"rbac.create":true}"#,
+        ),
     ] {
         assert_eq!(
             text(inline, &references).as_deref(),

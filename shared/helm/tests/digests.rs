@@ -17,6 +17,7 @@ const VALUES: &[&str] = &[
     "a: [1, 1.0, 1.5, -0.0, 1e3, 1e21, 1e-7, 123456789012345678, 12345678901234567890, 9007199254740993, 0.1, -9223372036854775808, 9223372036854775807, 18446744073709551615, 18446744073709549568, 1e20, -1e19, 1.7976931348623157e308]\n",
     "a: [true, false, null, ~, 'true', 'null', 'yes', 'on', 'y', '~', '']\n",
     "a: ['1', '1.0', '0x10', '0o7', '1_000', '1e3', '.inf', '2024-01-02', '12:30:45', '=', '<<']\n",
+    // FR-H-014: tables within lists, and below text that is long or foreign
     "a: {z: {y: {x: [{b: 1, a: 2}, [{d: 1, c: 2}]]}}, empty: {}, none: []}\n",
     "a: |\n  two\n  lines\nb: \"trailing \"\nc: ' leading'\nd: \"\\ttab\"\ne: \"line\\n\\nline\\n\\n\"\nf: '# x'\ng: 'a: b'\nh: '- x'\n",
     "a: 'a text of many words that goes on for more than eighty columns, so that somebody may want to fold it at a blank'\n",

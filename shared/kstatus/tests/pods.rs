@@ -1,6 +1,6 @@
 //! Status of the owners of pods.
 
-use flux_kstatus::{Status, assess_owner_of_pods};
+use flux_kstatus::{Status, assess, assess_job, assess_owner_of_pods};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -87,4 +87,37 @@ fn an_owner_in_progress_fails_with_a_failed_pod() {
             "{pods:?}"
         );
     }
+}
+
+// FR-H-041: a node may still come, however long a new pod has waited for one
+#[test]
+fn an_owner_does_not_fail_for_pods_without_a_node() {
+    let mut waiting = unschedulable();
+    waiting["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let later: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+    assert_eq!(assess(&waiting, later).unwrap().status, Status::Failed);
+    let owner = assess_owner_of_pods(&stateful_set(0), &[waiting], later).unwrap();
+    assert_eq!(owner.status, Status::InProgress);
+}
+
+// FR-H-039: a Job that has met its criteria has not ended as long as its last pods run
+#[test]
+fn a_job_with_met_criteria_is_in_progress_until_it_is_complete() {
+    let job = |conditions: &[&str]| {
+        let conditions: Vec<Value> = conditions
+            .iter()
+            .map(|kind| json!({ "type": kind, "status": "True" }))
+            .collect();
+        json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": { "name": "j" },
+            "spec": { "completions": 1 },
+            "status": { "startTime": "2026-01-01T00:00:00Z", "terminating": 1, "conditions": conditions },
+        })
+    };
+    let met = assess_job(&job(&["SuccessCriteriaMet"])).unwrap();
+    assert_eq!(met.status, Status::InProgress);
+    let complete = assess_job(&job(&["SuccessCriteriaMet", "Complete"])).unwrap();
+    assert_eq!(complete.status, Status::Current);
 }

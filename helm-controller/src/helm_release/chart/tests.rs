@@ -18,6 +18,18 @@ fn a_digest_becomes_build_metadata() {
             "1.2.3+0cc9a8446c95",
         ),
         ("1.2.3", DIGEST.to_owned(), "1.2.3+0cc9a8446c95"),
+        // FR-H-068: they are compared as versions, build metadata and a `v` apart
+        (
+            "104.1.1+up57.0.3",
+            format!("104.1.1_up57.0.3@{DIGEST}"),
+            "104.1.1+0cc9a8446c95",
+        ),
+        (
+            "104.1.1+up58",
+            format!("104.1.1_up57@{DIGEST}"),
+            "104.1.1+0cc9a8446c95",
+        ),
+        ("v1.19.1", format!("1.19.1@{DIGEST}"), "1.19.1+0cc9a8446c95"),
     ] {
         let (got, digest) = mutated(version, &revision).unwrap();
         assert_eq!((&*got, &*digest), (want, DIGEST), "{version} {revision}");
@@ -35,6 +47,11 @@ fn versions_and_revisions_have_to_agree() {
     assert_eq!(
         said("1.2.3", "1.2.3"),
         "artifact revision 1.2.3 does not match chart version 1.2.3"
+    );
+    // FR-H-068
+    assert_eq!(
+        said("v0.5.0-rc.1", &format!("0.5.0@{DIGEST}")),
+        "artifact revision 0.5.0 does not match chart version v0.5.0-rc.1"
     );
     // HC-CHART-028
     for revision in ["sha256:0cc9a8446c9", "latest", "a:b:c"] {

@@ -102,7 +102,11 @@ async fn roll_back_to_previous(
 }
 
 /// HC-ROLL-005
-fn report_rolled_back(pass: &Pass<'_>, run: &mut Run<HelmRelease>, previous: &ReleaseSnapshot) {
+pub(super) fn report_rolled_back(
+    pass: &Pass<'_>,
+    run: &mut Run<HelmRelease>,
+    previous: &ReleaseSnapshot,
+) {
     let message = format!(
         "Helm rollback to previous release {} with chart {} succeeded",
         full_name(previous),

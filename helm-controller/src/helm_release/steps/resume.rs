@@ -8,19 +8,34 @@ use flux_runtime::Run;
 use flux_runtime::conditions::Status;
 
 use super::super::counters;
+use super::super::decision::Step;
 use super::super::pass::Pass;
-use super::super::settings::{self, Attempt};
+use super::super::settings::{self, Attempt, Remediation};
 use super::super::snapshot::{self, latest};
 use super::super::summary::{RELEASED, REMEDIATED, TEST_SUCCESS, summarize};
 use super::failure_reason;
 use super::make::{report_made, take_inventory};
+use super::remediate::report_rolled_back;
 
-/// Takes the newest record into the history if it is the result of the attempt that was interrupted: of this chart and these
-/// values, newer than all that is known, and finished. Returns whether it is.
+/// Takes the newest record into the history if it is the result of the step that was interrupted: newer than all that is
+/// known, finished, and of this chart and these values, or of those that the step rolled back to. Returns whether it is.
 ///
 /// # Errors
 /// The records cannot be read.
 pub(in super::super) async fn resume(
+    pass: &Pass<'_>,
+    run: &mut Run<HelmRelease>,
+    step: Step,
+) -> Result<bool, RecordsError> {
+    match step {
+        Step::Install => attempted(pass, run, Attempt::Install).await,
+        Step::Upgrade => attempted(pass, run, Attempt::Upgrade).await,
+        Step::Rollback => rolled_back(pass, run).await,
+        _ => Ok(false),
+    }
+}
+
+async fn attempted(
     pass: &Pass<'_>,
     run: &mut Run<HelmRelease>,
     attempt: Attempt,
@@ -71,6 +86,39 @@ pub(in super::super) async fn resume(
         let reason = failure_reason(attempt);
         run.conditions.set(RELEASED, Status::False, reason, message);
     }
+    summarize(run, algorithm);
+    Ok(true)
+}
+
+async fn rolled_back(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<bool, RecordsError> {
+    let ignores_tests = Remediation::of(&pass.object, Attempt::Upgrade).ignores_tests;
+    let history = &run.status.history;
+    let Some(previous) = snapshot::previous(history, ignores_tests).cloned() else {
+        return Ok(false);
+    };
+    let records = pass.records();
+    let Some(record) = records.last(&pass.name).await? else {
+        return Ok(false);
+    };
+    let is_newer = latest(history).is_some_and(|known| i64::from(known.version) < record.revision);
+    if !is_newer || record.status() != ReleaseStatus::Deployed {
+        return Ok(false);
+    }
+    let target = records.get(&pass.name, previous.version.into()).await?;
+    let is_same = target.is_some_and(|target| {
+        target.manifest == record.manifest
+            && target.config == record.config
+            && target.namespace == record.namespace
+    });
+    if !is_same {
+        return Ok(false);
+    }
+    let algorithm = pass.tools.policy.digests;
+    let history = &mut run.status.history;
+    snapshot::record_rollback(history, &record, algorithm);
+    snapshot::update(history, &record, algorithm, "rollback");
+    take_inventory(pass, run, &record).await;
+    report_rolled_back(pass, run, &previous);
     summarize(run, algorithm);
     Ok(true)
 }

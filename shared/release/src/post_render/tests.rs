@@ -114,6 +114,10 @@ fn post_render_errors_are_those_of_kustomize() {
     let error = renderers(&[], None).run(&twice).unwrap_err();
     let known = "may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]";
     assert_eq!(error, known);
+    // FR-H-050: a namespace that only one of them names tells them apart
+    let other = map.replace("{name: a}", "{name: a, namespace: other}");
+    let both = renderers(&[], None).run(&format!("{map}---\n{other}"));
+    assert!(both.is_ok_and(|text| text.matches("name: a\n").count() == 2));
     let step = steps(
         json!([{ "kustomize": { "patches": [{ "patch": "kind: ConfigMap\nmetadata: {name: b}\napiVersion: v1\n" }] } }]),
     );
@@ -177,7 +181,7 @@ fn hooks_are_post_rendered_as_the_strategy_says() {
             "{manifest}"
         );
     }
-    // HC-POST-008, HC-POST-011
+    // HC-POST-008, HC-POST-011, FR-H-049
     let same = chart("a");
     let error = rendered(&same, "combined").unwrap_err();
     assert_eq!(
