@@ -3,6 +3,7 @@
 
 mod figures;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use figures::{Span, mebibytes, print, seconds};
@@ -33,9 +34,10 @@ fn file(namespace: &str, number: usize, markers: usize) -> String {
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{number}\nspec:\n  image: reg.io/app:1.0.0{marker}\n  env:\n"
     );
     for line in 0..LINES {
-        text.push_str(&format!(
-            "  - name: VARIABLE_{line}\n    value: {number}-{line}\n"
-        ));
+        let _ = writeln!(
+            text,
+            "  - name: VARIABLE_{line}\n    value: {number}-{line}"
+        );
     }
     text
 }
