@@ -297,6 +297,7 @@ impl Dispatcher {
         let skipped = Mutex::new(None);
         let attempt = || self.attempt(event, alert, kv, &skipped).boxed();
         let line = self.lines.of(&provider);
+        // What waits for its turn counts, too: an object's events must not pile up behind one that hangs.
         let sent = match line.join() {
             None => Err(Refusal::Full),
             Some(waits) => {

@@ -148,8 +148,7 @@ impl Line {
         self.down().failures > 0
     }
 
-    /// Joins those that wait for the service; `None` if there are too many. This comes before the turn among the events of
-    /// one object is waited for: those behind a hanging one count, too.
+    /// Joins those that wait for the service; `None` if there are too many (NC-EVT-017).
     pub(super) fn join(&self) -> Option<Waits<'_>> {
         let waits = Waits(&self.waiting);
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);

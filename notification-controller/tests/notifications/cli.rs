@@ -175,7 +175,7 @@ async fn the_flux_cli_triggers_receivers() -> Result {
     let url = url.as_str();
     let trigger = |name: &'static str| ["trigger", "receiver", name, "--token=t0ken"];
     let resources = "secretRef: {name: token}, resources: [{kind: GitRepository, name: app}]";
-    // The first calls are answered with 404: the Receiver comes later.
+    // The first calls are answered with 404: the Receiver is created later.
     let calls = [
         &trigger("hook")[..],
         &[url, "--retries=200", "--retry-delay=100ms"],

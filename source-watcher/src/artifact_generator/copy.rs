@@ -231,7 +231,7 @@ impl<'o> Operation<'o> {
         self.strategy == CopyStrategy::Extract
     }
 
-    /// A path below the target. The target of an operation is a text that a client wrote.
+    /// A path below the target, whose text [`check_target`] has seen.
     fn target(&self, below: &str) -> Result<TreePath, OperationError> {
         let text = go_path::join(self.to, below);
         TreePath::new(&text).map_err(|_| OperationError::TargetEscapes(text))

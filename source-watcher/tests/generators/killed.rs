@@ -89,7 +89,7 @@ async fn a_change_of_the_spec_survives_a_kill_while_sources_are_fetched() -> Res
         condition(&object, "Ready").map(|ready| &ready["message"]),
         Some(&"Reconciliation in progress".into())
     );
-    // Else the next process gets the late answer, and waits for its download to stall.
+    // Otherwise the next process gets the late answer, and waits until its download stalls.
     let asked = async {
         while world.server.take_requests().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
