@@ -118,7 +118,7 @@ spec:
     namespace.request_reconcile(GIT_REPOSITORY, "app").await?;
     applied(&namespace, &format!("main@sha1:{commit}")).await?;
 
-    // RT-LOG-009: the real flux command reads the pods' logs.
+    // RT-LOG-009, DI-GET-013: the real flux command reads the pods' logs.
     let logs = flux(
         kubernetes.cluster(),
         &[

@@ -1,7 +1,12 @@
 //! What installers, the unmodified `flux` command and users of an installation need of ours.
 
 mod bundle;
+mod cli;
+mod commands;
+mod install;
 mod installers;
+mod sink;
+mod takeover;
 
 use std::collections::BTreeMap;
 
