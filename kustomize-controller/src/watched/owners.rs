@@ -1,15 +1,16 @@
 //! The Kustomizations that objects belong to, as numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use flux_runtime::queue::Key;
 
 /// Namespace and name of each owner, once however many objects it has, and only as long as it has any.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    numbers: HashMap<Key, u32>,
+    numbers: HashMap<Arc<Key>, u32>,
     /// Each owner with the number of its objects.
-    keys: Vec<(Key, u32)>,
+    keys: Vec<(Arc<Key>, u32)>,
     free: Vec<u32>,
 }
 
@@ -22,6 +23,7 @@ impl Owners {
             }
             return *number;
         }
+        let key = Arc::new(key);
         let entry = (key.clone(), 1);
         let number = if let Some(number) = self.free.pop()
             && let Some(place) = self.keys.get_mut(number as usize)
@@ -47,7 +49,7 @@ impl Owners {
         if *count == 0 && self.numbers.remove(&key).is_some() {
             self.free.push(number);
         }
-        key
+        Key::clone(&key)
     }
 
     /// How many there are.

@@ -35,7 +35,7 @@ fn halves(digest: &blake3::Hash) -> [u64; 2] {
     for (half, bytes) in halves.iter_mut().zip(digest.as_bytes().chunks_exact(8)) {
         *half = bytes
             .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
     }
     halves
 }

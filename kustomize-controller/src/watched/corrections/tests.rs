@@ -1,24 +1,22 @@
 //! Which changes enqueue a Kustomization, and when.
 
-use std::cell::RefCell;
-
 use tokio::time::advance;
 
 use super::*;
 use crate::watched::table::tests::seen;
 
 /// Says what it is told to say.
-struct Says(Mutex<RefCell<Drift>>);
+struct Says(Mutex<Drift>);
 
 impl Known for Says {
     fn drift(&self, owner: &Key, _: Uid, _: Option<&Live>) -> Drift {
         assert_eq!(*owner, Key::new("flux", "app"));
-        self.0.lock().unwrap().borrow().clone()
+        self.0.lock().unwrap().clone()
     }
 }
 
 fn says(drift: Drift) -> Says {
-    Says(Mutex::new(RefCell::new(drift)))
+    Says(Mutex::new(drift))
 }
 
 fn drift(name: &str) -> Drift {
@@ -64,16 +62,16 @@ async fn what_a_run_has_done_itself_is_no_drift() {
     let known = says(Drift::Running);
     report(&corrections, "a");
     assert_eq!(after(&corrections, &known, COLLECTED).await, 0);
-    known.0.lock().unwrap().replace(Drift::None);
+    *known.0.lock().unwrap() = Drift::None;
     assert_eq!(after(&corrections, &known, RUNNING[0]).await, 0);
-    known.0.lock().unwrap().replace(drift("a"));
+    *known.0.lock().unwrap() = drift("a");
     assert_eq!(after(&corrections, &known, RUNNING[1]).await, 0);
 
     // A run that does not end is not waited for for ever.
     report(&corrections, "b");
-    known.0.lock().unwrap().replace(Drift::Running);
+    *known.0.lock().unwrap() = Drift::Running;
     assert_eq!(after(&corrections, &known, RUNNING[1]).await, 0);
-    known.0.lock().unwrap().replace(drift("b"));
+    *known.0.lock().unwrap() = drift("b");
     assert_eq!(after(&corrections, &known, RUNNING[1]).await, 0);
 }
 
