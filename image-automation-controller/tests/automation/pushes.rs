@@ -258,12 +258,12 @@ async fn a_refused_push_is_reported_with_the_words_of_the_server() -> Result {
 }
 
 #[tokio::test]
-async fn a_push_to_the_branch_of_the_checkout_is_not_forced() -> Result {
+async fn a_push_branch_equal_to_the_checkout_branch_keeps_the_commits_of_others() -> Result {
     let world = World::start("ia-same-branch").await?;
     let repo = world.repo("app.git");
     repo.branch("human", "main");
     let human = repo.commit("human").file("note.txt", "by hand\n").create();
-    // Another commit arrives between the checkout and the update: a forced push would drop it.
+    // Another commit arrives between the checkout and the update.
     repo.hook(
         "pre-receive",
         "[ -e raced ] && exit 0; touch raced\n\
