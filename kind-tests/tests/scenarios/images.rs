@@ -1,4 +1,4 @@
-//! From a new tag in a registry to the objects on the cluster, over six controllers.
+//! From a new tag in a registry to the objects on the cluster, over five controllers.
 
 use kind_tests::controller::Settings;
 use kind_tests::{
