@@ -289,7 +289,7 @@ async fn edited_records_are_replaced_by_a_new_revision() -> Result {
     Ok(())
 }
 
-// HC-REL-008, HE-ACT-040
+// HC-REL-008, HE-ACT-040, FR-H-010
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_stored_whole_or_not_at_all() -> Result {
     let bench = Bench::start("hr-large").await?;

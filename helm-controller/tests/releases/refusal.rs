@@ -1,5 +1,7 @@
 //! Admission policies that refuse objects of a scenario's namespace.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use std::time::Duration;
 
 use kind_tests::{CONFIG_MAP, Failure, Kind, Namespace, Result};

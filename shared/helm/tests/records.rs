@@ -145,7 +145,7 @@ fn every_status_has_its_name_in_records_and_labels() {
     assert!(decode(oracle::base64(odd).as_bytes()).is_err());
 }
 
-// HE-REL-005
+// HE-REL-005, FR-H-010
 #[test]
 fn a_record_has_only_the_files_of_the_root_chart() {
     let file = |name: &str, text: &str| File::new(name, text.to_owned());
