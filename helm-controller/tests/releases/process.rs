@@ -1,7 +1,5 @@
 //! Flags, gates, variables, metrics and requests of the running process.
 
-#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
-
 use std::path::PathBuf;
 
 use kind_tests::controller::Settings;
