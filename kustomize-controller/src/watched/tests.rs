@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::body::Body;
-use flux_cluster::Seen;
 use futures::stream::{self, StreamExt as _};
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -154,9 +153,8 @@ fn config_maps() -> Resource {
     }
 }
 
-fn live(uid: &str, version: &str) -> Option<Live> {
-    let Seen { live, .. } = seen(uid, version, "app");
-    Some(live)
+fn live(uid: &str, version: &str) -> Live {
+    seen(uid, version, "app").live
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +182,10 @@ async fn a_kind_that_is_looked_at_often_is_watched_until_it_no_longer_is() {
     settle().await;
     assert_eq!(bench.asked(), "list watch");
     let states = bench.states(&["a", "b", "c"]);
-    assert_eq!(states, Some(vec![live("a", "2"), live("b", "3"), None]));
+    assert_eq!(
+        states,
+        Some(vec![Some(live("a", "2")), Some(live("b", "3")), None])
+    );
     assert_eq!(*bench.enqueued.lock().unwrap(), []);
 }
 
@@ -229,7 +230,7 @@ async fn a_watch_that_was_cut_is_not_trusted_until_it_is_listed_again() {
     tokio::time::advance(Duration::from_secs(2)).await;
     settle().await;
     assert_eq!(bench.asked(), "list watch list watch");
-    assert_eq!(bench.states(&["a"]), Some(vec![live("a", "8")]));
+    assert_eq!(bench.states(&["a"]), Some(vec![Some(live("a", "8"))]));
     // Nothing comes, not even a bookmark.
     tokio::time::advance(Duration::from_secs(151)).await;
     settle().await;
@@ -267,7 +268,7 @@ async fn kinds_and_memory_are_bounded() {
     let bench = Bench::new(true, [Answer::List(&MANY), Answer::Open(Vec::new())]);
     bench.states(&["a"]);
     settle().await;
-    assert_eq!(bench.states(&["a"]), Some(vec![live("a", "1")]));
+    assert_eq!(bench.states(&["a"]), Some(vec![Some(live("a", "1"))]));
     let shared = &bench.watches.0;
     let claim = shared.budgets[1].claim();
     let rest = shared.budgets[1].limit() - shared.budgets[1].used();
