@@ -2,6 +2,7 @@
 //! users and flux-operator download.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use flate2::Compression;
@@ -202,7 +203,10 @@ fn images(flat: &BTreeMap<String, String>, digests: &BTreeMap<String, String>) -
     for name in CONTROLLERS {
         let (tag, digest) = (tag(flat, name)?, digests.get(name));
         let digest = digest.ok_or_else(|| Failure::new(format!("no digest for {name}")))?;
-        text += &format!("- name: fluxcd/{name}\n  newTag: {tag}\n  digest: {digest}\n");
+        let _ = write!(
+            text,
+            "- name: fluxcd/{name}\n  newTag: {tag}\n  digest: {digest}\n"
+        );
     }
     Ok(text)
 }

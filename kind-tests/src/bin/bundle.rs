@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         eprintln!("usage: bundle FOLDER REGISTRY [CONTROLLER=DIGEST ...]");
         return ExitCode::from(2);
     };
-    match write(&PathBuf::from(folder), registry, arguments) {
+    match write(&PathBuf::from(folder), &registry, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bundle: {error}");
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(folder: &Path, registry: String, digests: impl Iterator<Item = String>) -> Result {
+fn write(folder: &Path, registry: &str, digests: impl Iterator<Item = String>) -> Result {
     let mut release = Release {
         registry: registry.trim_end_matches('/').to_owned(),
         ..Release::default()

@@ -95,15 +95,15 @@ impl World {
         }
         let flux = Flux::new(&cluster, CLI, namespace.name())?;
         Ok(Self {
-            flux,
-            namespace,
+            controllers,
+            notification,
+            counters,
+            events,
             registry,
             git,
             repo,
-            notification,
-            controllers,
-            counters,
-            events,
+            flux,
+            namespace,
         })
     }
 
@@ -130,10 +130,8 @@ impl World {
     /// The repository: a map, an image with a marker, and a HelmRelease.
     fn files(&self) -> Vec<(String, String)> {
         let (namespace, registry) = (self.namespace.name(), self.registry.host());
-        let release = format!(
-            "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {{name: rel}}\nspec: {{interval: 1h, \
-             chartRef: {{kind: OCIRepository, name: chart}}, values: {{size: large}}}}\n"
-        );
+        let release = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: rel}\nspec: {interval: 1h, \
+             chartRef: {kind: OCIRepository, name: chart}, values: {size: large}}\n";
         let marked = format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: image}}\ndata:\n  image: {registry}/org/app:1.0.0 # {{\"$imagepolicy\": \"{namespace}:app\"}}\n"
         );
@@ -141,7 +139,7 @@ impl World {
         vec![
             ("deploy/map.yaml".to_owned(), map.to_owned()),
             ("deploy/image.yaml".to_owned(), marked),
-            ("deploy/release.yaml".to_owned(), release),
+            ("deploy/release.yaml".to_owned(), release.to_owned()),
         ]
     }
 }
@@ -153,7 +151,7 @@ async fn flux_works_with_every_kind() -> Result {
     shown(&world).await?;
     reconciled(&world).await?;
     built_and_compared(&world).await?;
-    debugged(&world).await?;
+    debugged(&world)?;
     measured(&world).await
 }
 
@@ -771,7 +769,7 @@ async fn built_and_compared(world: &World) -> Result {
     Ok(())
 }
 
-async fn debugged(world: &World) -> Result {
+fn debugged(world: &World) -> Result {
     let flux = &world.flux;
     // DI-ACT-015
     let told = flux.run(&["debug", "ks", "app", "--show-vars"])?;

@@ -26,14 +26,14 @@ impl Overlay {
     }
 
     /// A patch of Deployments by a pattern of their name.
-    fn deployments(mut self, name: &str, operations: Value) -> Self {
+    fn deployments(mut self, name: &str, operations: &Value) -> Self {
         let target = json!({"group": "apps", "version": "v1", "kind": "Deployment", "name": name});
         self.patches
             .push(json!({"target": target, "patch": operations.to_string()}));
         self
     }
 
-    fn patch(mut self, target: Value, patch: Value) -> Self {
+    fn patch(mut self, target: &Value, patch: &Value) -> Self {
         self.patches
             .push(json!({"target": target, "patch": patch.to_string()}));
         self
@@ -42,7 +42,7 @@ impl Overlay {
     /// Appends an argument to the controllers.
     fn argument(self, name: &str, value: &str) -> Self {
         let path = "/spec/template/spec/containers/0/args/-";
-        self.deployments(name, json!([{"op": "add", "path": path, "value": value}]))
+        self.deployments(name, &json!([{"op": "add", "path": path, "value": value}]))
     }
 
     fn resource(mut self, name: &str, content: String) -> Self {
@@ -149,14 +149,14 @@ fn positional_patches_of_installers_find_their_arguments() -> Result {
             let address = "--storage-adv-addr=x.gitops.svc.example.local.";
             operations.push(replace(6, address));
         }
-        overlay = overlay.deployments(name, Value::Array(operations));
+        overlay = overlay.deployments(name, &Value::Array(operations));
     }
     let strategic = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "all"}, "spec": {"template": {
         "metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}, "labels": {"app.kubernetes.io/part-of": "flux"}},
         "spec": {"nodeSelector": {"kubernetes.io/os": "linux"}, "imagePullSecrets": [{"name": "regcred"}],
             "tolerations": [{"key": "dedicated", "operator": "Exists"}]}}}});
     let built = overlay
-        .patch(json!({"kind": "Deployment"}), strategic)
+        .patch(&json!({"kind": "Deployment"}), &strategic)
         .build()?;
     for name in CONTROLLERS {
         let deployment = object(&built, &format!("Deployment {name}"))?;
@@ -234,10 +234,10 @@ fn the_token_rule_and_the_lists_of_kinds_are_where_the_operator_patches_them() -
     let role = json!({"kind": "ClusterRole", "name": "crd-controller"});
     let before = Overlay::new().build()?;
     let built = Overlay::new()
-        .patch(role.clone(), remove)
-        .patch(role, group)
-        .patch(definition("alerts"), add(&format!("{alerts}/-")))
-        .patch(definition("receivers"), add(&format!("{receivers}/-")))
+        .patch(&role, &remove)
+        .patch(&role, &group)
+        .patch(&definition("alerts"), &add(&format!("{alerts}/-")))
+        .patch(&definition("receivers"), &add(&format!("{receivers}/-")))
         .build()?;
     let rules = |objects: &Objects| -> Result<Vec<Value>> {
         let rules = object(objects, "ClusterRole crd-controller-gitops")?["rules"].clone();
@@ -271,7 +271,7 @@ fn profiles_lockdown_and_identities_add_flags_that_exist() -> Result {
         "resources": {"limits": {"cpu": "1000m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}}}]}}}});
     let appliers = "(kustomize-controller|helm-controller)";
     let built = Overlay::new()
-        .patch(json!({"kind": "Deployment"}), resources)
+        .patch(&json!({"kind": "Deployment"}), &resources)
         .argument(appliers, "--concurrent=5")
         .argument(appliers, "--requeue-dependency=10s")
         .argument("source-controller", "--helm-cache-max-size=10")
@@ -361,11 +361,11 @@ fn patches_of_users_apply_unchanged() -> Result {
     let named = |name: &str| json!({"kind": "Deployment", "name": name});
     let built = Overlay::new()
         .resource("pvc.yaml", claim.to_string())
-        .patch(json!({"kind": "ServiceAccount"}), identity)
-        .patch(json!({"kind": "Deployment"}), azure)
-        .patch(named("source-controller"), persistent)
-        .patch(named("kustomize-controller"), memory)
-        .patch(named("image-.*"), openshift)
+        .patch(&json!({"kind": "ServiceAccount"}), &identity)
+        .patch(&json!({"kind": "Deployment"}), &azure)
+        .patch(&named("source-controller"), &persistent)
+        .patch(&named("kustomize-controller"), &memory)
+        .patch(&named("image-.*"), &openshift)
         .build()?;
     let source = &object(&built, "Deployment source-controller")?["spec"]["template"]["spec"];
     // FO-BLD-023, FO-BLD-025

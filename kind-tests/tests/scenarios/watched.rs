@@ -59,9 +59,10 @@ fn about_objects(counter: &Counter) -> Result<Vec<Request>> {
     let mut requests = counter.requests()?;
     requests.retain(|request| {
         let is_flux = request.uri.contains(".toolkit.fluxcd.io/");
-        !matches!(&*request.resource, "events" | "leases" | "")
-            && request.verb != "watch"
-            && !(is_flux && request.verb == "list")
+        let is_other = matches!(&*request.resource, "events" | "leases" | "")
+            || request.verb == "watch"
+            || (is_flux && request.verb == "list");
+        !is_other
             // With the label of configurations that are watched, whatever Kustomizations do.
             && !request.uri.contains("reconcile.fluxcd.io")
     });

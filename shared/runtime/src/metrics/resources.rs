@@ -1,7 +1,7 @@
 //! `gotk_resource_info`: the state of each object, under the name and labels that the field's dashboards and alerts know from
 //! kube-state-metrics with Flux's configuration (RT-MET-006).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::Resource;
@@ -69,16 +69,19 @@ fn labels_of(kind: &str) -> &'static [Label] {
     }
 }
 
-/// The family's series, by kind and object. Clones share them.
+/// The labels of each object, by kind and name.
+type Series = BTreeMap<(String, Key), Vec<LabelPair>>;
+
+/// The family's series. Clones share them.
 #[derive(Clone)]
 pub(super) struct Resources {
-    series: Arc<Mutex<BTreeMap<(String, Key), Vec<LabelPair>>>>,
+    series: Arc<Mutex<Series>>,
     description: Desc,
 }
 
 impl Resources {
     pub(super) fn new() -> prometheus::Result<Self> {
-        let description = Desc::new(NAME.into(), HELP.into(), Vec::new(), Default::default())?;
+        let description = Desc::new(NAME.into(), HELP.into(), Vec::new(), HashMap::new())?;
         Ok(Self {
             series: Arc::default(),
             description,
@@ -105,7 +108,7 @@ impl Resources {
         });
     }
 
-    fn series(&self) -> MutexGuard<'_, BTreeMap<(String, Key), Vec<LabelPair>>> {
+    fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
