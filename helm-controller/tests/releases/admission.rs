@@ -111,7 +111,7 @@ async fn invalid_specs_are_refused_with_upstreams_messages() -> Result {
             (spec(json!({"chartRef": {"kind": "GitRepository"}})), "supported values: \"OCIRepository\", \"HelmChart\", \"ExternalArtifact\""),
             (spec(json!({"chartRef": {"name": long(254)}})), "may not be more than 253"),
             (spec(json!({"chartRef": {"namespace": long(64)}})), "may not be more than 63"),
-            // HC-API-021
+            // HC-API-021, RT-VAL-007
             (values_from("kind", json!("Pod")), "supported values: \"Secret\", \"ConfigMap\""),
             (values_from("valuesKey", json!("a b")), r"should match '^[\-._a-zA-Z0-9]+$'"),
             (values_from("valuesKey", json!(long(254))), "may not be more than 253"),

@@ -15,6 +15,9 @@ use serde_json::json;
 /// documents the format.
 const TABLE: &str = include_str!("../src/schema/builtin.txt");
 
+/// What an error shows of a node begins with this.
+const CONTENTS: &str = ": node contents";
+
 /// The maximum depth of random objects.
 const DEPTH: usize = 9;
 
@@ -329,7 +332,10 @@ fn random_patches_merge_as_in_kustomize() {
             }
             (Err(ours), Answer::Error(theirs)) => {
                 failed += 1;
-                ours == theirs
+                // KZ-SMP-005: what a Secret has is not shown.
+                let is_secret = files["/over/p.yaml"].contains("kind: Secret\n");
+                let end = theirs.find(CONTENTS).filter(|_| is_secret);
+                Some(&**ours) == theirs.get(..end.unwrap_or(theirs.len()))
             }
             (Err(_), Answer::Panic(_)) => {
                 failed += 1;
@@ -361,7 +367,7 @@ fn random_patches_merge_as_in_kustomize() {
         wrong.len(),
         wrong
             .iter()
-            .take(3)
+            .take(8)
             .cloned()
             .collect::<Vec<_>>()
             .join("\n\n")
