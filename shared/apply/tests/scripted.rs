@@ -123,7 +123,7 @@ async fn an_unresponsive_server_ends_the_run_without_further_requests() {
     let waited = wait_until_current(&next, &[Target { id, version: None }], &options).await;
     assert_eq!(
         waited.unwrap_err().to_string(),
-        "timeout waiting for: [ConfigMap/n/c status: 'Unknown']"
+        "timeout waiting for: [can't determine status for ConfigMap/n/c]"
     );
     assert_eq!(started.elapsed(), Duration::from_secs(65));
 }
