@@ -293,8 +293,8 @@ fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
 /// values.
 fn code_of(name: &str) -> Result<String> {
     let root = cache::workspace();
-    let shared =
-        ["runtime", "identity", "publish", "tenancy"].map(|name| root.join("shared").join(name));
+    let shared = ["runtime", "identity", "publish", "references", "tenancy"]
+        .map(|name| root.join("shared").join(name));
     let mut folders = vec![root.join(name)];
     folders.extend(shared);
     let mut folders: Vec<_> = folders.iter().map(|folder| folder.join("src")).collect();
