@@ -16,10 +16,14 @@ use kind_tests::{Cluster, Doing, Namespace, Result, cache};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const CONTROLLERS: [&str; 3] = [
+const CONTROLLERS: [&str; 7] = [
     "source-controller",
     "kustomize-controller",
+    "helm-controller",
     "notification-controller",
+    "image-reflector-controller",
+    "image-automation-controller",
+    "source-watcher",
 ];
 
 /// The number of probes and scrapes of a controller, one second apart.
