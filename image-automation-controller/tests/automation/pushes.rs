@@ -5,6 +5,7 @@ use kind_tests::controller::Settings;
 use kind_tests::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::races::race;
 use crate::world::{World, content, message};
 
 fn pushed_commit(object: &Value) -> String {
@@ -261,14 +262,7 @@ async fn a_refused_push_is_reported_with_the_words_of_the_server() -> Result {
 async fn a_push_branch_equal_to_the_checkout_branch_keeps_the_commits_of_others() -> Result {
     let world = World::start("ia-same-branch").await?;
     let repo = world.repo("app.git");
-    repo.branch("human", "main");
-    let human = repo.commit("human").file("note.txt", "by hand\n").create();
-    // Another commit arrives between the checkout and the update.
-    repo.hook(
-        "pre-receive",
-        "[ -e raced ] && exit 0; touch raced\n\
-         env -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/main human",
-    );
+    let human = race(&repo, "main");
     world.source("app", "app.git", "").await?;
     world.policy("app", "reg.io/app", "1.1.0").await?;
     let git = "checkout: {ref: {branch: main}}, push: {branch: main}";

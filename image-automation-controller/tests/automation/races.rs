@@ -8,18 +8,23 @@ use kind_tests::{IMAGE_UPDATE_AUTOMATION, Result, ensure};
 
 use crate::world::World;
 
+/// Has a commit of another writer arrive on the branch while the first push is under way. Returns the commit.
+pub(crate) fn race(repo: &Repo, branch: &str) -> String {
+    repo.branch("human", "main");
+    let human = repo.commit("human").file("note.txt", "by hand\n").create();
+    let script = format!(
+        "[ -e raced ] && exit 0; touch raced\n\
+         env -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/{branch} human"
+    );
+    repo.hook("pre-receive", &script);
+    human
+}
+
 #[tokio::test]
 async fn a_commit_that_is_pushed_meanwhile_survives() -> Result {
     let world = World::start("ia-meanwhile").await?;
     let repo = world.repo("app.git");
-    // While the first push is under way, a commit of another writer arrives.
-    repo.branch("human", "main");
-    let human = repo.commit("human").file("note.txt", "by hand\n").create();
-    repo.hook(
-        "pre-receive",
-        "[ -e raced ] && exit 0; touch raced\n\
-         env -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/main human",
-    );
+    let human = race(&repo, "main");
     world.source("app", "app.git", "").await?;
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.automation("auto", "", "").await?;
@@ -47,13 +52,7 @@ async fn a_forced_push_does_not_drop_the_commit_of_another() -> Result {
     let world = World::start("ia-lease").await?;
     let repo = world.repo("app.git");
     repo.branch("out", "main");
-    repo.branch("human", "main");
-    let human = repo.commit("human").file("note.txt", "by hand\n").create();
-    repo.hook(
-        "pre-receive",
-        "[ -e raced ] && exit 0; touch raced\n\
-         env -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/out human",
-    );
+    let human = race(&repo, "out");
     world.source("app", "app.git", "").await?;
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.automation("auto", "push: {branch: out}", "").await?;
