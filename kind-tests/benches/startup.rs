@@ -59,7 +59,7 @@ async fn bench() -> Result {
         print(
             &format!("{name}: idle memory"),
             &mebibytes(resident),
-            "target 15 MiB, upstream 59 to 73 MiB",
+            "target 12 MiB, upstream 59 to 73 MiB",
         );
     }
     Ok(())

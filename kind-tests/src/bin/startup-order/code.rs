@@ -9,8 +9,9 @@ use kind_tests::{Result, ensure};
 /// function has one name for all its types.
 const MAX_UNUSED: u64 = 64 << 10;
 
-/// A piece of a program: the crate of its object file, and its section without build-specific parts.
-type Name = (String, String);
+/// A function's section without build-specific parts. The file that holds it does not count: in a program that is
+/// optimised as a whole there is only one.
+type Name = String;
 
 /// The bytes that a name covers, and those that ran.
 #[derive(Default)]
@@ -27,7 +28,6 @@ pub(crate) struct Order(BTreeSet<Name>);
 struct Placed<'m> {
     start: u64,
     size: u64,
-    file: &'m str,
     section: &'m str,
 }
 
@@ -60,12 +60,10 @@ impl Order {
         );
         let mut sizes: BTreeMap<Name, Size> = BTreeMap::new();
         for (place, section) in placed.iter().enumerate() {
-            if let Some(name) = name(package, section) {
-                let size = sizes.entry(name).or_default();
-                size.all += section.size;
-                if touched.contains(&place) {
-                    size.ran += section.size;
-                }
+            let size = sizes.entry(without_hashes(section.section)).or_default();
+            size.all += section.size;
+            if touched.contains(&place) {
+                size.ran += section.size;
             }
         }
         let wanted = sizes.into_iter().filter(|(_, size)| {
@@ -82,20 +80,12 @@ impl Order {
 
     /// A linker script that places them before everything else.
     pub(crate) fn script(&self) -> String {
-        let mut by_crate: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (file, section) in &self.0 {
-            by_crate.entry(file).or_default().push(section);
-        }
         let mut text = String::from(
-            "/* What runs in a controller that starts and idles, by crate. Written by `cargo xorder`, read by link.rs. */\n\
+            "/* What runs in a controller that starts and idles. Written by `cargo xorder`, read by link.rs. */\n\
              SECTIONS\n{\n  .text_startup :\n  {\n",
         );
-        for (file, sections) in by_crate {
-            let _ = writeln!(text, "    {file}(");
-            for section in sections {
-                let _ = writeln!(text, "      {section}");
-            }
-            text.push_str("    )\n");
+        for section in &self.0 {
+            let _ = writeln!(text, "    *({section})");
         }
         text.push_str("  }\n}\nINSERT BEFORE .text;\n");
         text
@@ -111,35 +101,19 @@ fn placed(line: &str) -> Option<Placed<'_>> {
         *number = u64::from_str_radix(word, 16).ok()?;
         rest = after;
     }
-    let (file, section) = rest.trim_start().split_once(":(")?;
+    let (_file, section) = rest.trim_start().split_once(":(")?;
     Some(Placed {
         start: numbers[0],
         size: numbers[2],
-        file,
         section: section.strip_suffix(')')?,
     })
-    .filter(|placed| placed.section.starts_with(".text"))
+    .filter(|placed| placed.section.starts_with(".text."))
 }
 
 /// Parses a line of callgrind's output that counts an instruction: its address, a line, a count.
 fn address(line: &str) -> Option<u64> {
     let (address, _) = line.strip_prefix("0x")?.split_once(' ')?;
     u64::from_str_radix(address, 16).ok()
-}
-
-/// The name of a section in the script; `None` if its file has no stable name.
-fn name(package: &str, placed: &Placed<'_>) -> Option<Name> {
-    let archive = placed.file.split('(').next().unwrap_or_default();
-    let file = archive.rsplit('/').next().unwrap_or_default();
-    let pattern = if let Some(library) = file.strip_suffix(".rlib") {
-        let (name, _hash) = library.rsplit_once('-')?;
-        format!("*{name}-*:*")
-    } else {
-        // The controllers' own code, and the generic code of everything below it.
-        file.strip_prefix(&package.replace('-', "_"))?;
-        "*_controller-*.rcgu.o".to_owned()
-    };
-    Some((pattern, without_hashes(placed.section)))
 }
 
 /// A symbol without the hashes of its crates' versions and of its types.
@@ -194,12 +168,9 @@ mod tests {
         let want = [
             ".text_startup :",
             "{",
-            "*_controller-*.rcgu.o(",
-            ".text._ZN3std2rt10lang_startE17h*",
-            ")",
-            "*libtokio-*:*(",
-            ".text._ZN5tokio3runE17h*",
-            ")",
+            "*(.text._ZN3std2rt10lang_startE17h*)",
+            "*(.text._ZN5tokio3runE17h*)",
+            "}",
         ];
         assert!(
             lines.windows(want.len()).any(|found| found == want),
