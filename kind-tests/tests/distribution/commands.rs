@@ -5,6 +5,8 @@ mod build;
 mod create;
 mod debug;
 mod metrics;
+mod prometheus;
+mod queries;
 mod show;
 mod world;
 
@@ -17,6 +19,7 @@ use build::built_and_compared;
 use create::created;
 use debug::debugged;
 use metrics::measured;
+use prometheus::queried;
 use show::shown;
 use world::World;
 
@@ -31,5 +34,6 @@ async fn flux_works_with_every_kind() -> Result {
     reconciled(&world).await?;
     built_and_compared(&world).await?;
     debugged(&world)?;
-    measured(&world).await
+    measured(&world).await?;
+    queried(&world).await
 }

@@ -1,36 +1,15 @@
 //! What the controllers show at `/metrics` about the objects that the commands made.
 
+use std::collections::BTreeSet;
+
 use kind_tests::{OCI_REPOSITORY, Result, ensure};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::PAUSE;
 use super::world::World;
+use super::{PAUSE, queries};
 
 /// The metrics that the queries of `manifests/monitoring` name.
-fn queried() -> Result<std::collections::BTreeSet<String>> {
-    let folder = kind_tests::cache::workspace().join("manifests/monitoring");
-    let rules = std::fs::read_to_string(folder.join("rules.yaml"))?;
-    let rules: Value = serde_saphyr::from_str(&rules)?;
-    let dashboard = std::fs::read_to_string(folder.join("dashboards/flux.json"))?;
-    let dashboard: Value = serde_json::from_str(&dashboard)?;
-    let mut queries = Vec::new();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    for group in list(&rules["spec"]["groups"]) {
-        queries.extend(
-            list(&group["rules"])
-                .iter()
-                .map(|rule| rule["expr"].clone()),
-        );
-    }
-    for panel in list(&dashboard["panels"]) {
-        queries.extend(
-            list(&panel["targets"])
-                .iter()
-                .map(|target| target["expr"].clone()),
-        );
-    }
-    ensure!(queries.len() > 20, "{queries:?}");
+fn queried() -> Result<BTreeSet<String>> {
     let families = [
         "gotk_",
         "controller_runtime_",
@@ -39,9 +18,9 @@ fn queried() -> Result<std::collections::BTreeSet<String>> {
         "process_",
         "leader_election_",
     ];
-    let mut names = std::collections::BTreeSet::new();
-    for query in &queries {
-        let query = query.as_str().unwrap_or_default();
+    let mut names = BTreeSet::new();
+    for query in queries::all()? {
+        let query = query.text;
         let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let before = names.len();
         names.extend(
@@ -58,7 +37,7 @@ fn queried() -> Result<std::collections::BTreeSet<String>> {
 }
 
 /// What all controllers show at `/metrics`.
-async fn pages(world: &World) -> Result<String> {
+pub(super) async fn pages(world: &World) -> Result<String> {
     let mut pages = String::new();
     for controller in world.controllers.iter().chain([&world.notification]) {
         let mut stream = tokio::net::TcpStream::connect(controller.metrics_address()).await?;
