@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod install;
 mod installers;
+mod operator;
+mod published;
 mod sink;
 mod takeover;
 
