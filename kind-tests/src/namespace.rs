@@ -1,6 +1,6 @@
 //! A test's own namespace, with operations on it: apply, read, wait, change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -400,27 +400,38 @@ impl Namespace {
     ) -> Result<T> {
         let api = self.api(kind).await?;
         let follow = async {
-            let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+            // The names, sorted, and the objects in the same order.
+            let (mut names, mut objects) = (Vec::<String>::new(), Vec::<Value>::new());
             let mut changes =
                 std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
             let mut complete = false;
             while let Some(event) = changes.next().await {
                 match event {
                     Ok(watcher::Event::Init) => {
+                        names.clear();
                         objects.clear();
                         complete = false;
                     }
                     Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
-                        objects.insert(object.name_any(), serde_json::to_value(&object)?);
+                        let (name, value) = (object.name_any(), serde_json::to_value(&object)?);
+                        match names.binary_search(&name) {
+                            Ok(place) => objects[place] = value,
+                            Err(place) => {
+                                names.insert(place, name);
+                                objects.insert(place, value);
+                            }
+                        }
                     }
                     Ok(watcher::Event::Delete(object)) => {
-                        objects.remove(&object.name_any());
+                        if let Ok(place) = names.binary_search(&object.name_any()) {
+                            names.remove(place);
+                            objects.remove(place);
+                        }
                     }
                     Ok(watcher::Event::InitDone) => complete = true,
                     Err(_) => continue,
                 }
-                let all: Vec<Value> = objects.values().cloned().collect();
-                if let Some(found) = look(&all).filter(|_| complete) {
+                if let Some(found) = look(&objects).filter(|_| complete) {
                     return Ok(found);
                 }
             }
