@@ -20,6 +20,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /controller /controller
+# Threads share one heap of glibc's allocator. Each would have its own, and keep there what an earlier reconcile has
+# freed, while the memory budget counts what is in use: of several large sources in a row the process would hold more than
+# half of the container's memory, which it is to stay below (ARCHITECTURE.md).
+ENV MALLOC_ARENA_MAX=1
 # Works with a read-only root: what is temporary goes to /tmp, source-controller's artifacts to /data, volumes of the
 # Deployment both.
 USER 65534:65534

@@ -1,4 +1,4 @@
-//! Controllers as child processes, run as in a pod: their own binary, flags and environment.
+//! Controllers as child processes, run as in a pod: their own binary and flags, the environment of the image and their own.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -224,6 +224,7 @@ impl Controller {
             ),
             ("RUNTIME_NAMESPACE".to_owned(), namespace.name().to_owned()),
         ];
+        env.extend(Image::environment(&dockerfile()?)?);
         env.extend(settings.env);
 
         let mut command = CommandLine { program, args, env };
@@ -510,13 +511,16 @@ fn built() -> Result<MutexGuard<'static, HashMap<String, PathBuf>>> {
         .map_err(|_| Failure::new("an earlier build failed"))
 }
 
+/// The Dockerfile of the controllers.
+fn dockerfile() -> Result<String> {
+    let path = cache::workspace().join("Dockerfile");
+    std::fs::read_to_string(&path).doing(format!("read {}", path.display()))
+}
+
 /// The image of the package: the Dockerfile's last stage with [`program`] as binary, as a tar file.
 pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
-    let dockerfile = cache::workspace().join("Dockerfile");
-    let dockerfile =
-        std::fs::read_to_string(&dockerfile).doing(format!("read {}", dockerfile.display()))?;
     let program = program(package)?;
-    let image = Image::from_dockerfile(reference, &dockerfile, |source| {
+    let image = Image::from_dockerfile(reference, &dockerfile()?, |source| {
         match source.rsplit('/').next() {
             Some("controller") => Ok(program.clone()),
             Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),

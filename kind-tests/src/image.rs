@@ -20,6 +20,8 @@ pub struct Image {
     pub files: Vec<(PathBuf, String)>,
     /// The user, as `UID:GID`.
     pub user: String,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
     /// The program with its first arguments.
     pub entrypoint: Vec<String>,
 }
@@ -27,8 +29,8 @@ pub struct Image {
 impl Image {
     /// Parses the last stage of a Dockerfile; `find` returns the local file for one copied from an earlier stage.
     ///
-    /// Only the instructions of such a stage are supported (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
-    /// `ENTRYPOINT`, `LABEL`); others are errors rather than ignored.
+    /// Only the instructions of such a stage are supported (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `ENV NAME=VALUE`,
+    /// `USER`, `ENTRYPOINT`, `LABEL`); others are errors rather than ignored.
     pub fn from_dockerfile(
         reference: &str,
         dockerfile: &str,
@@ -38,15 +40,7 @@ impl Image {
             reference: reference.to_owned(),
             ..Self::default()
         };
-        let lines: Vec<&str> = dockerfile.lines().map(str::trim).collect();
-        let last = lines.iter().rposition(|line| line.starts_with("FROM "));
-        let stage = last
-            .and_then(|start| lines.get(start..))
-            .unwrap_or_default();
-        for line in stage
-            .iter()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        for line in last_stage(dockerfile) {
             let (instruction, rest) = line.split_once(' ').unwrap_or((line, ""));
             let words: Vec<&str> = rest.split_whitespace().collect();
             match (instruction, words.as_slice()) {
@@ -60,6 +54,7 @@ impl Image {
                     };
                     image.files.push((find(source)?, target));
                 }
+                ("ENV", variables) => image.env.extend(environment(line, variables)?),
                 ("USER", [user]) => (*user).clone_into(&mut image.user),
                 ("ENTRYPOINT", _) => {
                     image.entrypoint = serde_json::from_str(rest).doing("read ENTRYPOINT")?;
@@ -75,14 +70,32 @@ impl Image {
         Ok(image)
     }
 
+    /// The environment variables that the last stage of a Dockerfile sets.
+    pub fn environment(dockerfile: &str) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for line in last_stage(dockerfile) {
+            if let Some(rest) = line.strip_prefix("ENV ") {
+                let variables: Vec<&str> = rest.split_whitespace().collect();
+                found.extend(environment(line, &variables)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Writes the image as a tar file.
     pub fn write(&self, path: &Path) -> Result {
         let layer = self.layer()?;
         let layer_digest = digest(&layer);
+        let mut env = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()];
+        let own = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        env.extend(own);
         let config = serde_json::to_vec(&json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+            "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": env},
             "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
         }))?;
         let manifest = serde_json::to_vec(&json!({
@@ -131,6 +144,28 @@ impl Image {
     }
 }
 
+/// The instructions of the last stage of a Dockerfile.
+fn last_stage(dockerfile: &str) -> Vec<&str> {
+    let lines: Vec<&str> = dockerfile.lines().map(str::trim).collect();
+    let last = lines.iter().rposition(|line| line.starts_with("FROM "));
+    let stage = last
+        .and_then(|start| lines.get(start..))
+        .unwrap_or_default();
+    let is_instruction = |line: &&&str| !line.is_empty() && !line.starts_with('#');
+    stage.iter().filter(is_instruction).copied().collect()
+}
+
+/// The variables of an `ENV` instruction, which are not quoted and refer to no others.
+fn environment(line: &str, variables: &[&str]) -> Result<Vec<(String, String)>> {
+    let variable = |text: &&str| {
+        let (name, value) = text.split_once('=')?;
+        let is_plain = !text.contains(['"', '\'', '$', '\\']);
+        is_plain.then(|| (name.to_owned(), value.to_owned()))
+    };
+    let found: Option<Vec<_>> = variables.iter().map(variable).collect();
+    found.ok_or_else(|| Failure::new(format!("the harness cannot build {line:?}")))
+}
+
 fn add(
     tar: &mut tar::Builder<impl std::io::Write>,
     name: &str,
@@ -175,6 +210,7 @@ FROM scratch
 # The roots.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /src/target/release/app /usr/local/bin/app
+ENV A=b C=d=e
 USER 65534:65534
 ENTRYPOINT ["/usr/local/bin/app"]
 "#;
@@ -197,14 +233,22 @@ ENTRYPOINT ["/usr/local/bin/app"]
                 ("/host/app".into(), "/usr/local/bin/app".into()),
             ],
             user: "65534:65534".into(),
+            env: vec![("A".into(), "b".into()), ("C".into(), "d=e".into())],
             entrypoint: vec!["/usr/local/bin/app".into()],
         };
         assert_eq!(image, expected);
+        assert_eq!(Image::environment(DOCKERFILE).unwrap(), expected.env);
     }
 
     #[test]
     fn unsupported_dockerfile_instructions_are_refused() {
-        for line in ["RUN true", "COPY a b", "ENV A=b", "ENTRYPOINT /bin/app"] {
+        for line in [
+            "RUN true",
+            "COPY a b",
+            "ENV A \"b\"",
+            "ENV A=$B",
+            "ENTRYPOINT /bin/app",
+        ] {
             let dockerfile = format!("{DOCKERFILE}{line}\n");
             assert!(
                 Image::from_dockerfile("app:1", &dockerfile, find).is_err(),

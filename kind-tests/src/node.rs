@@ -394,6 +394,7 @@ pub(crate) fn pause_image() -> Result<PathBuf> {
             reference: PAUSE.to_owned(),
             files: vec![(PathBuf::from(program.as_ref()), "/pause".to_owned())],
             user: "65534:65534".to_owned(),
+            env: Vec::new(),
             entrypoint: vec!["/pause".to_owned()],
         };
         image.write(&tar)?;

@@ -78,7 +78,7 @@ fn every_tar_entry_type_is_handled_as_in_go() {
     };
     let ok = |tree: &str| Ok(tree.to_owned());
     let target = file("target", "x");
-    let cases: [(&str, &[Raw], Result<String, String>); 24] = [
+    let cases: [(&str, &[Raw], Result<String, String>); 25] = [
         // KC-SRC-012, SC-ART-092
         ("hard link", &[target, empty("h", b'1')], ok("h= target=x")),
         (
@@ -125,6 +125,7 @@ fn every_tar_entry_type_is_handled_as_in_go() {
             unsupported("Srw-r--r--"),
         ),
         (
+            // SC-ART-094: whether a file is executable is kept of its permissions
             "file by its mode",
             &[("d", b'0', 0o100_755, 1, "x")],
             ok("d*=x"),
@@ -143,6 +144,11 @@ fn every_tar_entry_type_is_handled_as_in_go() {
             "folder with the mode of a link",
             &[("d", b'5', 0o120_755, 0, "")],
             ok("d/"),
+        ),
+        (
+            "file that only its group may execute",
+            &[("d", b'0', 0o610, 1, "x")],
+            ok("d*=x"),
         ),
         ("contiguous file", &[("d", b'7', 0o644, 1, "x")], ok("d=x")),
         (

@@ -1,6 +1,8 @@
 //! Buckets of Google Cloud Storage, by fake-gcs-server. That checks no credentials, so the front does.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +13,9 @@ use object_stores::{Answer, FakeGoogle, Front};
 use serde_json::{Value, json};
 
 use crate::world::{World, files, revision};
+
+/// Between two looks at open files, which cannot be watched.
+const PAUSE: Duration = Duration::from_millis(5);
 
 // SC-BKT-064, SC-AUTH-064
 #[tokio::test]
@@ -102,6 +107,28 @@ async fn a_bucket_is_published_by_the_key_of_a_service_account() -> Result {
         files(&[("two.txt", "changed")])
     );
     ensure!(revision(&object) != revision(&same), "{object}");
+
+    // SC-BKT-039: connections go with the run, however many there are
+    let sockets = || {
+        let folder = format!("/proc/{}/fd", world.controller.pid());
+        let targets = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let targets = targets.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let is_socket = |target: &PathBuf| target.to_string_lossy().starts_with("socket:");
+        targets.filter(is_socket).count()
+    };
+    let before = sockets();
+    for _ in 0..10 {
+        world.reconcile("app").await?;
+    }
+    let closed = async {
+        while sockets() > before {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    world
+        .namespace
+        .wait_for("no more connections than before are open", closed)
+        .await?;
 
     // SC-BKT-026
     let missing = format!("{spec}, bucketName: absent");

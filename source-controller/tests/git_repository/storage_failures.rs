@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use kind_tests::controller::Settings;
 use kind_tests::{GIT_REPOSITORY, Result, condition, ensure};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Resource, getrlimit};
 
-use crate::support::World;
+use crate::support::{World, limit_files};
 
 /// An obstacle to storing an artifact: how it is created, and how it is reported.
 struct Obstacle {
@@ -233,17 +233,6 @@ async fn artifacts_that_cannot_be_removed_keep_the_finalizer() -> Result {
     );
     fs::remove_file(namespace)?;
     world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
-    Ok(())
-}
-
-/// Limits the number of files that a process may open.
-fn limit_files(pid: u32, most: Option<u64>) -> Result {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let limit = Rlimit {
-        current: most,
-        maximum: getrlimit(Resource::Nofile).maximum,
-    };
-    prlimit(pid, Resource::Nofile, limit)?;
     Ok(())
 }
 

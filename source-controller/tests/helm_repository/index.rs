@@ -134,10 +134,38 @@ async fn credentials_and_certificates_come_from_secrets() -> Result {
         ("both", both),
         ("half", json!({"username": "flux"})),
         ("no-pair", json!({"tls.crt": pair.certificate})),
+        (
+            "stranger",
+            json!({"username": "flux", "password": "pass", "ca.crt": Authority::new().pem()}),
+        ),
+        (
+            "no-key",
+            json!({"username": "flux", "password": "pass", "ca.crt": authority.pem(), "tls.crt": pair.certificate}),
+        ),
     ] {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         world.namespace.apply(&secret.to_string()).await?;
     }
+    let line = "warning: specifying TLS authentication data via `.spec.secretRef` is deprecated, please use `.spec.certSecretRef` instead";
+    let deprecated = |found: &Value| found["msg"] == line;
+    // SC-AUTH-042: the certificates of certSecretRef come first, and those of secretRef are not even looked at
+    for secret in ["stranger", "no-key"] {
+        let spec = format!("secretRef: {{name: {secret}}}, certSecretRef: {{name: tls}}");
+        world.repository(secret, &spec).await?;
+        world.ready(secret).await?;
+    }
+    // Without it, what is incomplete is no certificate, and nothing vouches for the server.
+    world
+        .repository("no-pair-used", "secretRef: {name: no-key}")
+        .await?;
+    let text = world
+        .condition("no-pair-used", "FetchFailed", "True", "Failed")
+        .await?;
+    ensure!(text.contains("tls: failed to verify certificate"), "{text}");
+    ensure!(
+        !world.controller.log().entries().iter().any(deprecated),
+        "nothing deprecated was used"
+    );
     world
         .repository(
             "charts",
@@ -149,11 +177,10 @@ async fn credentials_and_certificates_come_from_secrets() -> Result {
         .repository("deprecated", "secretRef: {name: both}")
         .await?;
     world.ready("deprecated").await?;
-    let line = "warning: specifying TLS authentication data via `.spec.secretRef` is deprecated, please use `.spec.certSecretRef` instead";
     world
         .controller
         .log()
-        .wait("of the deprecated use", |found| found["msg"] == line)
+        .wait("of the deprecated use", deprecated)
         .await?;
     let namespace = world.namespace.name().to_owned();
     // SC-AUTH-041: what Helm has no use for; SC-AUTH-046: a docker configuration
@@ -211,6 +238,7 @@ async fn credentials_and_certificates_come_from_secrets() -> Result {
             ),
         ),
         (
+            // SC-AUTH-042
             "no-pair",
             "certSecretRef: {name: no-pair}",
             format!(

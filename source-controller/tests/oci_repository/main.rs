@@ -14,6 +14,7 @@ mod content;
 mod credentials;
 mod failures;
 mod hostile;
+mod revocation;
 mod signatures;
 mod versions;
 mod world;

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use git_servers::{HttpGitServer, Proxy};
+use git_servers::Proxy;
 use kind_tests::controller::Settings;
 use kind_tests::{OCI_REPOSITORY, Result, ensure};
 use rcgen::KeyPair;
@@ -10,8 +10,8 @@ use registries::{Artifact, Registry, digest_of, tar_gz};
 use serde_json::{Value, json};
 
 use crate::signing::{
-    Authority, BUNDLE, Envelope, Layer, Notary, PUBLIC_BUNDLE, PUBLIC_DIGEST, PUBLIC_ISSUER,
-    PUBLIC_SUBJECT, push_bundle, push_layers, recorded, simple_signature,
+    BUNDLE, Envelope, Layer, Notary, PUBLIC_BUNDLE, PUBLIC_DIGEST, PUBLIC_ISSUER, PUBLIC_SUBJECT,
+    push_bundle, push_layers, recorded, simple_signature,
 };
 use crate::support::message;
 use crate::world::{APP, World};
@@ -19,7 +19,7 @@ use crate::world::{APP, World};
 const UNVERIFIED: &str = "failed to verify the signature using provider";
 
 impl World {
-    async fn secret(&self, name: &str, data: Value) -> Result {
+    pub(crate) async fn secret(&self, name: &str, data: Value) -> Result {
         let secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data});
         self.namespace.apply(&secret.to_string()).await?;
@@ -31,13 +31,13 @@ impl World {
         push_layers(&self.registry, APP, digest, layers);
     }
 
-    async fn verified(&self, name: &str) -> Result<String> {
+    pub(crate) async fn verified(&self, name: &str) -> Result<String> {
         self.condition(name, "SourceVerified", "True", "Succeeded")
             .await
     }
 
     /// The message of a failed verification, which is that of `Ready`, too.
-    async fn unverified(&self, name: &str) -> Result<String> {
+    pub(crate) async fn unverified(&self, name: &str) -> Result<String> {
         let reason = "VerificationError";
         let text = self
             .condition(name, "SourceVerified", "False", reason)
@@ -49,7 +49,7 @@ impl World {
 }
 
 /// A Secret's value.
-fn data(bytes: impl AsRef<[u8]>) -> Value {
+pub(crate) fn data(bytes: impl AsRef<[u8]>) -> Value {
     json!(STANDARD.encode(bytes))
 }
 
@@ -249,7 +249,7 @@ async fn keyless_signatures_of_the_real_cosign_are_verified() -> Result {
 }
 
 /// A trust policy of this level, with further lines of its statement.
-fn policy(level: &str, trust: &str) -> Value {
+pub(crate) fn policy(level: &str, trust: &str) -> Value {
     let policy = format!(
         r#"{{"version": "1.0", "trustPolicies": [{{"name": "all", "registryScopes": ["*"], "signatureVerification": {{"level": "{level}"}}{trust}}}]}}"#
     );
@@ -257,7 +257,7 @@ fn policy(level: &str, trust: &str) -> Value {
 }
 
 /// Everyone whom the certificates of the Secret vouch for.
-const ANYONE: &str = r#", "trustStores": ["ca:app"], "trustedIdentities": ["*"]"#;
+pub(crate) const ANYONE: &str = r#", "trustStores": ["ca:app"], "trustedIdentities": ["*"]"#;
 
 // SC-VER-051, SC-VER-054
 #[tokio::test]
@@ -496,65 +496,6 @@ async fn cose_envelopes_are_verified_in_a_registry_that_wants_tokens() -> Result
             .all(|request| request.user_agent.as_deref() == Some("flux/v2")),
         "{requests:?}"
     );
-    Ok(())
-}
-
-// SC-VER-058, SC-VER-054
-#[tokio::test]
-async fn revoked_certificates_are_found_out_over_http() -> Result {
-    const LISTS: &str = "http://crl.example.com/lists";
-    let authority = Authority::new();
-    let server = HttpGitServer::builder()
-        .files("/lists")
-        .hang("/lists/never");
-    let server = server.start();
-    std::fs::write(server.root().join("ca"), authority.list(&[1]))?;
-    std::fs::write(server.root().join("broken"), "no list")?;
-    let proxy = Proxy::http(None);
-    proxy.resolve("crl.example.com:80", server.address());
-    // SC-VER-058: the proxy of the environment is used
-    let settings = Settings::default().env("HTTP_PROXY", proxy.url());
-    let world = World::start_with("oci-revoked", settings, Registry::start()).await?;
-    let trust = |level: &str| json!({"trustpolicy.json": policy(level, ANYONE), "a.crt": data(authority.pem())});
-    world.secret("strict", trust("strict")).await?;
-    world.secret("permissive", trust("permissive")).await?;
-    for (name, serial, list) in [
-        ("good", 2, "ca"),
-        ("revoked", 1, "ca"),
-        ("broken", 2, "broken"),
-        ("absent", 2, "absent"),
-        ("never", 2, "never"),
-    ] {
-        let artifact = Artifact::flux(tar_gz(&[("a", name)]));
-        world.registry.push(APP, name, &artifact);
-        let notary = authority.signer(serial, &format!("{LISTS}/{list}"));
-        notary.sign(&world.registry, APP, &artifact.manifest(), Envelope::Jws);
-    }
-    let apply = async |name: &str, level: &str| {
-        let spec = format!(
-            "ref: {{tag: {name}}}, verify: {{provider: notation, secretRef: {{name: {level}}}}}"
-        );
-        world.apply(&format!("{name}-{level}"), &spec).await
-    };
-    apply("good", "strict").await?;
-    world.verified("good-strict").await?;
-    let asked = server.requests();
-    assert_eq!(asked.len(), 1, "{asked:?}");
-    for (name, why) in [
-        ("revoked", "is revoked"),
-        // what is not known does not count as good: also where the server needs longer than it may
-        ("broken", "revocation status is unknown"),
-        ("absent", "revocation status is unknown"),
-        ("never", "revocation status is unknown"),
-    ] {
-        apply(name, "strict").await?;
-        let text = world.unverified(&format!("{name}-strict")).await?;
-        let subject = "signing certificate with subject ";
-        ensure!(text.contains(subject) && text.ends_with(why), "{text}");
-        // SC-VER-054: the level says whether that matters
-        apply(name, "permissive").await?;
-        world.verified(&format!("{name}-permissive")).await?;
-    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use kind_tests::{
     Cluster, Controller, EventSink, GIT_REPOSITORY, Kind, Namespace, Result, condition,
 };
 use kube::api::{DynamicObject, PostParams};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 /// Events in Kubernetes.
@@ -305,4 +306,15 @@ pub(crate) fn progress(states: &[Value]) -> Vec<String> {
         .collect();
     told.dedup();
     told
+}
+
+/// Limits the number of files that a process may open.
+pub(crate) fn limit_files(pid: u32, most: Option<u64>) -> Result {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: most,
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    prlimit(pid, Resource::Nofile, limit)?;
+    Ok(())
 }

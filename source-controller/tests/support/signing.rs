@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flate2::read::GzDecoder;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-    CrlDistributionPoint, DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, SigningKey as _, date_time_ymd,
+    CrlDistributionPoint, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, SigningKey as _, date_time_ymd,
 };
 use registries::{Artifact, Registry, digest_of};
 use serde_json::{Value, json};
@@ -276,14 +276,48 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A signer whose certificate has this serial number, and the address of a list of revoked certificates.
-    pub(crate) fn signer(&self, serial: u64, list: &str) -> Notary {
+    /// Its certificate and key.
+    pub(crate) fn own(&self) -> Pem {
+        Pem {
+            certificate: self.0.pem(),
+            key: self.0.key().serialize_pem(),
+        }
+    }
+
+    /// A certificate that it issued: for a responder that tells which others are revoked, or else for something else.
+    pub(crate) fn responder(&self, may_respond: bool) -> Pem {
+        let mut params = named("responder");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![if may_respond {
+            ExtendedKeyUsagePurpose::OcspSigning
+        } else {
+            ExtendedKeyUsagePurpose::CodeSigning
+        }];
+        let key = KeyPair::generate().unwrap();
+        Pem {
+            certificate: params.signed_by(&key, &self.0).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A signer whose certificate has this serial number, and the addresses of a responder and of a list of revoked
+    /// certificates.
+    pub(crate) fn signer(
+        &self,
+        serial: u64,
+        responder: Option<&str>,
+        list: Option<&str>,
+    ) -> Notary {
         let mut params = named("signer");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.serial_number = Some(SerialNumber::from(serial));
-        params.crl_distribution_points = vec![CrlDistributionPoint {
-            uris: vec![list.to_owned()],
-        }];
+        params.custom_extensions = responder.map(ocsp_server).into_iter().collect();
+        params.crl_distribution_points = list
+            .map(|list| CrlDistributionPoint {
+                uris: vec![list.to_owned()],
+            })
+            .into_iter()
+            .collect();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let chain = vec![certificate.der().to_vec(), self.0.der().to_vec()];
@@ -308,4 +342,25 @@ impl Authority {
         };
         params.signed_by(&self.0).unwrap().der().to_vec()
     }
+}
+
+/// A certificate with its key, both in PEM.
+pub(crate) struct Pem {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// The extension with the address of a responder (RFC 5280, 4.2.2.1).
+fn ocsp_server(url: &str) -> CustomExtension {
+    const ACCESS: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 1];
+    /// 1.3.6.1.5.5.7.48.1
+    const OCSP: [u8; 10] = [6, 8, 0x2b, 6, 1, 5, 5, 7, 48, 1];
+    let element = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).unwrap();
+        assert!(length < 128, "a longer form of the length would be needed");
+        [&[tag, length], content].concat()
+    };
+    let location = element(0x86, url.as_bytes());
+    let access = element(0x30, &[&OCSP, &*location].concat());
+    CustomExtension::from_oid_content(&ACCESS, element(0x30, &access))
 }

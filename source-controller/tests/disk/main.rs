@@ -1,20 +1,25 @@
-//! Disks that are full, that cannot be written to, and controllers that are killed while they write: for every kind.
+//! Disks that are full or that cannot be written to, controllers that are killed while they write, and statuses that do not
+//! tell what is stored: for every kind.
 
-#[path = "support/servers.rs"]
+#[path = "../support/servers.rs"]
 mod servers;
+#[path = "../support/mod.rs"]
 mod support;
+
+mod killed;
+mod statuses;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use kind_tests::controller::Settings;
 use kind_tests::{
-    BUCKET, Cluster, Controller, GIT_REPOSITORY, Gate, HELM_CHART, HELM_REPOSITORY, Kind,
-    Namespace, OCI_REPOSITORY, Result, Way, condition, ensure, is_ready,
+    BUCKET, Cluster, Controller, GIT_REPOSITORY, HELM_CHART, HELM_REPOSITORY, Kind, Namespace,
+    OCI_REPOSITORY, Result, condition, ensure, is_ready,
 };
 use serde_json::{Value, json};
 
@@ -225,63 +230,4 @@ async fn full_and_read_only_disks_serve_what_they_have() -> Result {
     disk.remount("rw")?;
     ask(&namespace, "5h").await?;
     recovered(&namespace).await
-}
-
-/// The bytes of the files below a folder.
-fn bytes(folder: &Path) -> u64 {
-    let mut sum = 0;
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.metadata() {
-            Ok(kind) if kind.is_dir() => sum += bytes(&entry.path()),
-            Ok(kind) => sum += kind.len(),
-            Err(_) => {}
-        }
-    }
-    sum
-}
-
-// SC-ART-043: a killed controller leaves nothing that is served, and nothing that fills the disk. Layers and objects are
-// downloaded into files without a name, which go with the process.
-#[tokio::test]
-async fn killed_downloads_leave_no_files() -> Result {
-    let Some(servers) = Servers::start().await else {
-        return Ok(());
-    };
-    servers.publish("1.0.0", &noise(8 << 20)).await?;
-    let namespace = Namespace::create(&Cluster::shared().await?, "disk-killed").await?;
-    let temporary = tempfile::TempDir::new()?;
-    let work = temporary.path().join("flux-source-controller");
-    let settings = Settings::default().env("TMPDIR", temporary.path().to_string_lossy());
-    let mut controller = Controller::start("source-controller", &namespace, settings).await?;
-    let storage = namespace.folder().join("source-controller");
-    let gate = Gate::start(servers.git.address()).await?;
-    gate.set(Way::Bytes(3 << 20));
-    let (kind, url) = (HELM_REPOSITORY, format!("http://{}/charts", gate.address()));
-    let object = json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": "index"},
-        "spec": {"url": url, "interval": "1h"}});
-    namespace.apply(&object.to_string()).await?;
-    let begun = async {
-        while bytes(&work) < 1 << 20 {
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    namespace
-        .wait_for("a part of the download is on disk", begun)
-        .await?;
-    controller.kill()?;
-    ensure!(bytes(&work) >= 1 << 20, "nothing was left");
-    ensure!(bytes(&storage) == 0, "a part is served");
-    // What is asked again hangs, so that nothing but what was left can be there.
-    gate.set(Way::Silent);
-    controller.restart().await?;
-    let gone = async {
-        while bytes(&work) >= 1 << 20 {
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    namespace.wait_for("what was left is gone", gone).await?;
-    gate.set(Way::Open);
-    namespace.request_reconcile(kind, "index").await?;
-    namespace.wait_ready(kind, "index", "True").await?;
-    Ok(())
 }
