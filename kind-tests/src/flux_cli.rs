@@ -15,6 +15,8 @@ pub fn program() -> Result<PathBuf> {
         version: "v2.9.4",
         package: "./cmd/flux",
         link: "-X main.VERSION=2.9.4",
+        cgo_tags: None,
+        data: &[],
         complete: Some(add_manifests),
     };
     flux.build()

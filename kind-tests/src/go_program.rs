@@ -20,14 +20,18 @@ pub(crate) struct GoProgram {
     pub package: &'static str,
     /// Additional linker arguments.
     pub link: &'static str,
+    /// Build tags, for a program that needs cgo and so a C compiler.
+    pub cgo_tags: Option<&'static str>,
+    /// Folders of the module that the program reads at run time, kept beside it.
+    pub data: &'static [&'static str],
     /// Adds what the module lacks for a build; it may change the module, which is a copy.
     pub complete: Option<fn(&Path) -> Result>,
 }
 
 impl GoProgram {
-    /// The program, built if it is not cached (two to five minutes).
+    /// The program, built if it is not cached (two to six minutes).
     pub(crate) fn build(&self) -> Result<PathBuf> {
-        let go_version = go_command(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
+        let go_version = go_command(Path::new("."), &["env", "GOVERSION", "GOARCH"], false)?;
         let key = Fingerprint::default()
             .with(self.version)
             .with(go_version)
@@ -40,14 +44,17 @@ impl GoProgram {
 
     fn build_into(&self, folder: &Path) -> Result {
         let Self { name, version, .. } = self;
-        eprintln!("kind-tests: building the {name} command {version} (once; two to five minutes)");
+        eprintln!("kind-tests: building the {name} command {version} (once; two to six minutes)");
         let wanted = format!("{}@{version}", self.module);
-        let download = go_command(folder, &["mod", "download", "-json", &wanted])?;
+        let download = go_command(folder, &["mod", "download", "-json", &wanted], false)?;
         let download: Value = serde_json::from_str(&download)?;
         let module = download["Dir"].as_str().ok_or_else(|| {
             Failure::new(format!("go mod download returned no folder for {wanted}"))
         })?;
 
+        for data in self.data {
+            cache::copy_folder(&Path::new(module).join(data), &folder.join(data))?;
+        }
         let source = folder.join("source");
         if let Some(complete) = self.complete {
             cache::copy_folder(Path::new(module), &source)?;
@@ -61,28 +68,32 @@ impl GoProgram {
     fn compile(&self, source: &Path, output: &Path) -> Result {
         let link = format!("-s -w {}", self.link);
         let output = output.to_string_lossy();
+        let tags = self.cgo_tags.unwrap_or_default();
         go_command(
             source,
             &[
                 "build",
                 "-buildvcs=false",
                 "-trimpath",
+                "-tags",
+                tags,
                 "-ldflags",
                 &link,
                 "-o",
                 &output,
                 self.package,
             ],
+            self.cgo_tags.is_some(),
         )?;
         Ok(())
     }
 }
 
-fn go_command(folder: &Path, arguments: &[&str]) -> Result<String> {
+pub(crate) fn go_command(folder: &Path, arguments: &[&str], cgo: bool) -> Result<String> {
     let output = Command::new("go")
         .args(arguments)
         .current_dir(folder)
-        .env("CGO_ENABLED", "0")
+        .env("CGO_ENABLED", if cgo { "1" } else { "0" })
         .env("GOFLAGS", "")
         .stdin(Stdio::null())
         .output()

@@ -27,6 +27,8 @@ pub fn program(helm: Helm) -> Result<PathBuf> {
         version,
         package: "./cmd/helm",
         link: "",
+        cgo_tags: None,
+        data: &[],
         complete: None,
     };
     program.build()

@@ -9,6 +9,7 @@ mod cli;
 mod commits;
 mod credentials;
 mod failures;
+mod forge;
 mod kills;
 mod lifecycle;
 mod process;

@@ -1,8 +1,9 @@
-//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: manages the shared test cluster.
+//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: manages the shared test cluster. `servers` builds the
+//! other servers that scenarios start.
 
 use std::process::{Command, ExitCode};
 
-use kind_tests::{Cluster, Failure, Result};
+use kind_tests::{Cluster, Collector, Failure, Gitea, Result};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -19,6 +20,12 @@ async fn run() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("build") => println!("{}", tokio::task::spawn_blocking(Cluster::build).await??),
+        Some("servers") => {
+            for build in [Gitea::build, Collector::build] {
+                let program = tokio::task::spawn_blocking(build).await??;
+                println!("{}", program.display());
+            }
+        }
         Some("up") => println!("{}", Cluster::shared().await?.describe()),
         Some("down") => {
             let ran = Cluster::end_shared().await?;
@@ -61,7 +68,7 @@ async fn run() -> Result<ExitCode> {
         }
         _ => {
             return Err(Failure::new(
-                "usage: cluster build|up|down|status|kubectl ARG...",
+                "usage: cluster build|servers|up|down|status|kubectl ARG...",
             ));
         }
     }

@@ -10,6 +10,7 @@ mod delivery;
 mod events;
 mod failures;
 mod flow;
+mod forge;
 mod hooks;
 mod identities;
 mod process;
