@@ -181,6 +181,8 @@ impl Kustomizations {
         let built = self
             .manifests(plan, files, keys.as_ref(), variables.as_ref())
             .await?;
+        let unpacked = claim.take(built.prepared.unpacked);
+        unpacked.map_err(BuildError::Memory)?;
         let confidential = match &variables {
             Ok(variables) => variables.confidential(&claim).map_err(BuildError::Memory)?,
             Err(_) => Confidential::default(),
@@ -285,7 +287,8 @@ impl Kustomizations {
         built: &Built,
         of: &str,
     ) -> Result<ChangeSet, StepError> {
-        let prepared = &built.prepared;
+        // A copy, so that what the run unpacks is dropped with it.
+        let prepared = &built.prepared.clone();
         let new = inventory_room::reserve(run, cluster, &prepared.objects).await?;
         let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
