@@ -324,8 +324,12 @@ impl Kustomizations {
             run.conditions.remove(HEALTHY);
             return Ok(());
         };
-        let targets = self.memories.unsettled(&plan.key, targets);
-        let check = Check::new(run, plan, targets, &built.prepared.jobs_with_ttl);
+        let targets = self.memories.not_known_current(&plan.key, targets);
+        let is_reported = !targets.is_empty();
+        let rules = &plan.health_rules;
+        let targets = self.memories.to_wait_for(&plan.key, targets, rules);
+        let jobs_with_ttl = &built.prepared.jobs_with_ttl;
+        let check = Check::new(run, plan, targets, is_reported, jobs_with_ttl);
         let found = check.wait(run, plan, cluster).await?;
         self.memories.note_current(&plan.key, found);
         check.passed(run, plan, applied);
