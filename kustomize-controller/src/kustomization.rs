@@ -181,6 +181,8 @@ impl Kustomizations {
         let built = self
             .manifests(plan, files, keys.as_ref(), variables.as_ref())
             .await?;
+        let unpacked = claim.take(built.prepared.unpacked);
+        unpacked.map_err(BuildError::Memory)?;
         let confidential = match &variables {
             Ok(variables) => variables.confidential(&claim).map_err(BuildError::Memory)?,
             Err(_) => Confidential::default(),
@@ -285,7 +287,8 @@ impl Kustomizations {
         built: &Built,
         of: &str,
     ) -> Result<ChangeSet, StepError> {
-        let prepared = &built.prepared;
+        // A copy, so that what the run unpacks is dropped with it.
+        let prepared = &built.prepared.clone();
         let new = inventory_room::reserve(run, cluster, &prepared.objects).await?;
         let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
@@ -321,8 +324,12 @@ impl Kustomizations {
             run.conditions.remove(HEALTHY);
             return Ok(());
         };
-        let targets = self.memories.unsettled(&plan.key, targets);
-        let check = Check::new(run, plan, targets, &built.prepared.jobs_with_ttl);
+        let targets = self.memories.not_known_current(&plan.key, targets);
+        let is_reported = !targets.is_empty();
+        let rules = &plan.health_rules;
+        let targets = self.memories.to_wait_for(&plan.key, targets, rules);
+        let jobs_with_ttl = &built.prepared.jobs_with_ttl;
+        let check = Check::new(run, plan, targets, is_reported, jobs_with_ttl);
         let found = check.wait(run, plan, cluster).await?;
         self.memories.note_current(&plan.key, found);
         check.passed(run, plan, applied);

@@ -93,7 +93,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         flags: flags.kube_config.clone(),
     };
     let work = WorkFolders::opened("kustomize-controller");
-    let kustomizations: Cache<Kustomization> = Cache::default();
+    let kustomizations: Cache<Kustomization> = Cache::compact();
     let waiting = Waiting::default();
     let clusters = Clusters::new(
         manager.client.clone(),

@@ -121,6 +121,16 @@ async fn a_run_without_changes_sends_only_its_status() -> Result {
         };
         let (reads, writes) = (of("get"), of("patch"));
         ensure!((reads, writes) == (0, 2), "{resource}: {first:#?}");
+        // KC-HEALTH-019, KC-HEALTH-020: the answers to the writes show that all others are healthy
+        let is_waited_for = first.iter().any(|request| {
+            request.resource == resource
+                && matches!(&*request.verb, "list" | "watch")
+                && !request.uri.contains("reconcile.fluxcd.io")
+        });
+        ensure!(
+            is_waited_for == (resource == "deployments"),
+            "{resource}: {first:#?}"
+        );
     }
 
     let quiet = async {

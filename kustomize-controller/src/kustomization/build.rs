@@ -1,6 +1,7 @@
 //! Builds objects from files: runs kustomize, fetches the remote bases it asks for, substitutes variables (KC-BLD, KC-SUB
 //! rows).
 
+mod job;
 mod overlay;
 mod prepared;
 #[cfg(test)]
@@ -12,24 +13,17 @@ use std::time::Duration;
 
 use flux_api::kustomize::{KustomizationSpec, SubstituteStrategy};
 use flux_api::meta::GoDuration;
-use flux_apply::parse;
 use flux_budget::{Budget, Claim, Exhausted};
 use flux_cluster::Confidential;
-use flux_kustomize::{
-    Allowance, Build, Options, Output, RemoteBase, Remotes, Resource, build_within, flux,
-    memory_of, substitute,
-};
+use flux_kustomize::{Allowance, Output, RemoteBase, Remotes, Resource, flux, substitute};
 use flux_runtime::panics;
-use flux_sops::{Answers, Keyring, MasterKey};
+use flux_sops::MasterKey;
 use flux_tree::Tree;
-use flux_yaml::Value;
 pub(super) use prepared::{Owner, Prepared};
-use sha2::{Digest, Sha256};
 
+use self::job::{Job, Step};
 use self::overlay::overlay;
-use super::decryption::{
-    Decryptor, Found, ObjectError, SourcesError, decrypt_object, find_sources, object_needs,
-};
+use super::decryption::{Decryptor, Found, ObjectError, SourcesError, find_sources, object_needs};
 use super::fetch::Files;
 use super::remote_bases;
 use super::variables::{Inputs, VariablesError};
@@ -424,160 +418,6 @@ async fn finish(
     }
 }
 
-/// The result of a round.
-enum Step {
-    /// All objects, to finish the build with.
-    Built(Box<(Job, Output)>),
-    Needs(Vec<RemoteBase>),
-}
-
-/// The computation of one round, with all its inputs.
-struct Job {
-    files: Files,
-    overlay: flux::Overlay,
-    known: Remotes,
-    /// Bytes claimed for the bases fetched so far.
-    fetched: u64,
-    options: Option<substitute::SubstituteOptions>,
-    variables: Result<substitute::Variables, Arc<VariablesError>>,
-    owner: Owner,
-    /// Whether the result may change although its inputs do not.
-    from_elsewhere: bool,
-    /// The keys to decrypt objects with.
-    decrypting: Option<(Arc<Keyring>, Answers)>,
-    /// Decrypted texts that are in the files.
-    confidential: BTreeSet<String>,
-    allowance: Allowance,
-}
-
-impl Job {
-    fn run(self) -> Result<Step, BuildError> {
-        let claim = self.allowance.claim();
-        let Files { tree, path } = &self.files;
-        let entries = tree.len() as u64 * TREE_ENTRY;
-        claim.take(entries).map_err(BuildError::Memory)?;
-        let prepared = flux::prepare_within(tree, path, &self.overlay, &self.allowance)
-            .map_err(BuildError::Generate)?;
-        let build = build_within(
-            &prepared.tree,
-            &prepared.dir,
-            &Options::flux(),
-            &self.known,
-            &self.allowance,
-        );
-        drop(prepared);
-        claim.give_back(entries);
-        match build.map_err(BuildError::Kustomize)? {
-            Build::Needs(bases) => Ok(Step::Needs(bases)),
-            Build::Done(output) => Ok(Step::Built(Box::new((self, output)))),
-        }
-    }
-
-    /// Decrypts objects and substitutes variables, object by object, splits the objects into documents (KC-BLD-031..034, KC-SUB-001..003) and
-    /// prepares them.
-    fn finish(self, output: Output) -> Result<Built, BuildError> {
-        let claim = self.allowance.claim();
-        drop(self.known);
-        claim.give_back(self.fetched);
-        let mut digest = Sha256::new();
-        let mut values: Vec<serde_json::Value> = Vec::new();
-        let mut memory = 0;
-        let (mut confidential, mut identities) = (self.confidential, BTreeSet::new());
-        for resource in output.resources {
-            let incomplete = [resource.api_version(), resource.kind(), resource.name()]
-                .iter()
-                .any(|part| part.is_empty());
-            if incomplete {
-                return Err(BuildError::Incomplete(format!("{resource:?}")));
-            }
-            let object = || {
-                let kind = gvk(resource.api_version(), resource.kind());
-                format!("{kind}/{}", resource.name())
-            };
-            let mut decrypted = None;
-            if let Some((ring, answers)) = &self.decrypting {
-                let result = decrypt_object(resource.value(), ring, answers);
-                let result = result.map_err(|source| BuildError::Decrypt {
-                    object: object(),
-                    source: Box::new(source),
-                })?;
-                decrypted = result.map(|result| {
-                    note(&mut confidential, result.secrets);
-                    result.value
-                });
-            }
-            let current = decrypted.as_ref().unwrap_or_else(|| resource.value());
-            let mut substituted = None;
-            if let Some(options) = self.options
-                && !substitute::is_disabled(current)
-            {
-                let variables = self.variables.as_ref();
-                let variables = variables.map_err(|source| BuildError::Variables {
-                    object: object(),
-                    source: source.clone(),
-                })?;
-                substituted = substitute::substitute_object_within(
-                    current,
-                    variables,
-                    options,
-                    &self.allowance,
-                )
-                .map_err(|source| BuildError::Substitute {
-                    object: object(),
-                    source,
-                })?;
-                if let Some(after) = &substituted {
-                    confidential.extend(substitute::secret_texts(current, after, variables));
-                    identities.extend(substitute::secret_identities(current, after, variables));
-                }
-            }
-            let is_secret = resource.kind() == "Secret";
-            let object = object();
-            let value = substituted
-                .or(decrypted)
-                .unwrap_or_else(|| resource.into_value());
-            memory += memory_of(&value);
-            if !values.is_empty() {
-                digest.update("---\n");
-            }
-            let text = flux_yaml::sigs::to_string(&value).map_err(|source| BuildError::Write {
-                object,
-                source: if is_secret {
-                    source.without_text()
-                } else {
-                    source
-                },
-            })?;
-            digest.update(text.as_bytes());
-            values.push(to_json(value));
-        }
-        let texts = confidential.iter().chain(&identities);
-        let texts: u64 = texts.map(|text| text.len() as u64).sum();
-        // From here on only the memory of the result counts.
-        hold(claim, memory + texts)?;
-        let prepared = Prepared::new(parse::objects(values), &self.owner);
-        hold(claim, prepared.bytes() + texts)?;
-        Ok(Built {
-            prepared,
-            digest: format!("sha256:{}", hex::encode(digest.finalize())),
-            confidential,
-            identities,
-            from_elsewhere: self.from_elsewhere,
-            claim: self.allowance.shared_claim(),
-        })
-    }
-}
-
-/// Adjusts `claim` to exactly `bytes`.
-fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
-    if let Some(more) = bytes.checked_sub(claim.held()) {
-        claim.take(more).map_err(BuildError::Memory)
-    } else {
-        claim.give_back(claim.held() - bytes);
-        Ok(())
-    }
-}
-
 /// Runs blocking work off the async threads. A panic becomes an error.
 async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
@@ -593,29 +433,4 @@ async fn on_blocking_thread<T: Send + 'static>(
         };
         Err(BuildError::Panicked(text))
     })
-}
-
-/// A kind as kustomize names it: `Deployment.v1.apps`, `ConfigMap.v1.[noGrp]`.
-fn gvk(api_version: &str, kind: &str) -> String {
-    match api_version.split_once('/') {
-        Some((group, version)) => format!("{kind}.{version}.{group}"),
-        None => format!("{kind}.{api_version}.[noGrp]"),
-    }
-}
-
-/// Converts to the JSON value that the API client uses. A build has no numbers beyond the range of JSON.
-fn to_json(value: Value) -> serde_json::Value {
-    match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(value) => value.into(),
-        Value::Int(value) => value.into(),
-        Value::Uint(value) => value.into(),
-        Value::Float(value) => value.into(),
-        Value::String(value) => value.into(),
-        Value::Seq(items) => items.into_iter().map(to_json).collect(),
-        Value::Map(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, to_json(value)))
-            .collect(),
-    }
 }

@@ -73,6 +73,8 @@ pub(super) fn rules(
 /// A health check before it starts.
 pub(super) struct Check {
     targets: Vec<Target>,
+    /// Whether a run with new work reports the check, however short it is (KC-HEALTH-004).
+    is_reported: bool,
     options: WaitOptions,
     was_healthy: bool,
     started: Instant,
@@ -84,6 +86,7 @@ impl Check {
         run: &Run<Kustomization>,
         plan: &Plan<'_>,
         targets: Vec<Target>,
+        is_reported: bool,
         jobs_with_ttl: &BTreeSet<ObjectId>,
     ) -> Self {
         let options = WaitOptions {
@@ -98,6 +101,7 @@ impl Check {
         };
         Self {
             targets,
+            is_reported,
             options,
             was_healthy: run.conditions.is_true(HEALTHY),
             started: Instant::now(),
@@ -113,11 +117,12 @@ impl Check {
         cluster: &Cluster,
     ) -> Result<Vec<(ObjectId, Version)>, HealthError> {
         let mut waiting = Box::pin(wait_until_current(cluster, &self.targets, &self.options));
+        let reports = self.is_reported && run.is_eager();
         let at_once = tokio::select! {
             biased;
+            () = std::future::ready(()), if reports => None,
             result = &mut waiting => Some(result),
-            () = tokio::time::sleep(SILENCE), if !run.is_eager() => None,
-            () = std::future::ready(()), if run.is_eager() => None,
+            () = tokio::time::sleep(SILENCE) => None,
         };
         let result = match at_once {
             Some(result) => result,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flux_budget::{Budget, Cache, Claim};
-use flux_cluster::{Live, ObjectId, Target, Uid, Version};
+use flux_cluster::{CustomRules, Live, ObjectId, Target, Uid, Version};
 use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 
@@ -126,10 +126,24 @@ impl Memories {
     }
 
     /// The targets that are not known to be healthy in the version that the run has seen (KC-HEALTH-012).
-    pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
+    pub(super) fn not_known_current(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
         self.objects
             .update(key, |memory: &mut Memory| match &memory.applied {
-                Some(applied) => applied.memory.unsettled(targets),
+                Some(applied) => applied.memory.not_known_current(targets),
+                None => targets,
+            })
+    }
+
+    /// The targets of which nothing has shown yet that they are healthy: neither an earlier check nor what the run has seen.
+    pub(super) fn to_wait_for(
+        &self,
+        key: &Key,
+        targets: Vec<Target>,
+        rules: &CustomRules,
+    ) -> Vec<Target> {
+        self.objects
+            .update(key, |memory: &mut Memory| match &mut memory.applied {
+                Some(applied) => applied.memory.to_wait_for(targets, |id| rules.apply_to(id)),
                 None => targets,
             })
     }

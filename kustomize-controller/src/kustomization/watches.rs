@@ -35,7 +35,7 @@ pub(crate) fn concerned(
             keys
         });
         // The order includes dependencies that do not exist.
-        order.retain(|key| kustomizations.get(key).is_some());
+        order.retain(|key| kustomizations.has(key));
         order
     }
 }

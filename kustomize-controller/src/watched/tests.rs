@@ -137,7 +137,7 @@ impl Bench {
 }
 
 /// Lets everything happen that needs no time.
-async fn settle() {
+async fn run_what_is_ready() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
@@ -171,15 +171,15 @@ async fn a_kind_that_is_looked_at_often_is_watched_until_it_no_longer_is() {
     ];
     let bench = Bench::new(false, answers);
     assert_eq!(bench.states(&["a"]), None);
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.asked(), "");
     tokio::time::advance(OFTEN).await;
     assert_eq!(bench.states(&["a"]), None);
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.asked(), "", "it is looked at too seldom");
 
     assert_eq!(bench.states(&["a"]), None);
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.asked(), "list watch");
     let states = bench.states(&["a", "b", "c"]);
     assert_eq!(
@@ -200,7 +200,7 @@ async fn a_kind_that_no_run_asks_for_is_not_watched_anew() {
     assert_eq!(begun(&bench), 1);
     // The task begins late.
     tokio::time::advance(KEPT + Duration::from_secs(1)).await;
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!((&*bench.asked(), begun(&bench)), ("list", 0));
 }
 
@@ -221,19 +221,19 @@ async fn a_watch_that_was_cut_is_not_trusted_until_it_is_listed_again() {
     for _ in 0..2 {
         bench.states(&["a"]);
     }
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.asked(), "list watch");
     assert_eq!(bench.states(&["a"]), None);
     tokio::time::advance(Duration::from_secs(1)).await;
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!((bench.asked(), bench.states(&["a"])), ("list".into(), None));
     tokio::time::advance(Duration::from_secs(2)).await;
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.asked(), "list watch list watch");
     assert_eq!(bench.states(&["a"]), Some(vec![Some(live("a", "8"))]));
     // Nothing comes, not even a bookmark.
     tokio::time::advance(Duration::from_secs(151)).await;
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.states(&["a"]), None);
 }
 
@@ -248,14 +248,14 @@ async fn a_kind_that_cannot_be_watched_is_tried_again_later() {
             let bench = Bench::new(false, answers);
             for _ in 0..3 {
                 bench.states(&["a"]);
-                settle().await;
+                run_what_is_ready().await;
             }
             assert_eq!(bench.asked.lock().unwrap().len(), count, "{code}");
             assert_eq!(bench.states(&["a"]), None);
             tokio::time::advance(Duration::from_secs(pause)).await;
             for _ in 0..2 {
                 assert_eq!(bench.states(&["a"]), None);
-                settle().await;
+                run_what_is_ready().await;
             }
             assert_eq!(bench.asked.lock().unwrap().len(), count + 1, "{code}");
         }
@@ -267,7 +267,7 @@ async fn kinds_and_memory_are_bounded() {
     const MANY: [(&str, &str); 1] = [("a", "1")];
     let bench = Bench::new(true, [Answer::List(&MANY), Answer::Open(Vec::new())]);
     bench.states(&["a"]);
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(bench.states(&["a"]), Some(vec![Some(live("a", "1"))]));
     let shared = &bench.watches.0;
     let claim = shared.budgets[1].claim();
@@ -277,7 +277,7 @@ async fn kinds_and_memory_are_bounded() {
     let claim = full.watches.0.budgets[1].claim();
     claim.take(full.watches.0.budgets[1].limit()).unwrap();
     full.states(&["a"]);
-    settle().await;
+    run_what_is_ready().await;
     assert_eq!(full.asked(), "list");
     assert!(matches!(
         full.watches.0.kinds().get(&config_maps()),
@@ -320,7 +320,7 @@ async fn drift_is_passed_on_where_that_is_wanted() {
         assert_eq!(tenant.is_some(), at_once);
         if let Some(tenant) = tenant {
             tenant.states(&config_maps(), &[]);
-            settle().await;
+            run_what_is_ready().await;
             assert_eq!(tenant.states(&config_maps(), &[]), None);
             assert!(bench.states(&["a"]).is_some());
         }

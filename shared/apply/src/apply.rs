@@ -136,6 +136,7 @@ pub async fn apply_in_stages(
         applied.changes.extend(changes);
         // Untouched objects were current when they were last waited for.
         if stage.is_waited_for() && touched {
+            let targets = memory.to_wait_for(targets, |_| false);
             let wait = WaitOptions {
                 timeout: STAGE_TIMEOUT,
                 fail_fast: false,

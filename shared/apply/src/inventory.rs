@@ -96,7 +96,7 @@ pub fn keep_survivors(
     outcome: &ChangeSet,
 ) {
     let changes = outcome.changes.iter();
-    let settled: HashSet<&ObjectId> = changes
+    let finished: HashSet<&ObjectId> = changes
         .filter(|change| matches!(change.action, Action::Deleted | Action::Skipped))
         .map(|change| &change.id)
         .collect();
@@ -107,7 +107,7 @@ pub fn keep_survivors(
         .collect();
     let survivors = attempted
         .iter()
-        .filter(|tracked| !settled.contains(&tracked.id));
+        .filter(|tracked| !finished.contains(&tracked.id));
     for tracked in survivors {
         let id = tracked.id.inventory_id();
         if known.insert(id.clone()) {

@@ -12,10 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use flux_cluster::{Cluster, Live, Object, ObjectId, Resource, Target, Uid, Version};
+use flux_cluster::{
+    Cluster, Live, Object, ObjectId, Resource, Target, Uid, Version, is_current_as_written,
+};
 
-use crate::Change;
+use crate::{Action, Change};
 
 /// Knows the states of objects without a request.
 pub trait Watched: Debug + Send + Sync {
@@ -29,36 +32,69 @@ pub trait Watched: Debug + Send + Sync {
 
 /// The remembered state of the objects of one owner. It is lost with the process; the next run then compares every
 /// object.
+///
+/// There is one for each owner, most of the time idle: what it holds is small, and the maps share their ids.
 #[derive(Debug, Default)]
 pub struct Memory {
-    objects: HashMap<ObjectId, Remembered>,
-    /// The version at which the current run, or the last one, has seen each object.
-    seen: HashMap<ObjectId, Version>,
+    objects: HashMap<Arc<ObjectId>, Remembered>,
+    /// The state in which the current run, or the last one, has seen each object.
+    seen: HashMap<Arc<ObjectId>, Seen>,
     /// The version at which each object was found to be current.
-    current: HashMap<ObjectId, Version>,
+    current: HashMap<Arc<ObjectId>, Version>,
     /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same payload
     /// again.
     refused: HashMap<ObjectId, blake3::Hash>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    version: Version,
+    /// Whether nothing has to be waited for, unless the owner has rules of its own.
+    is_current: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Remembered {
     payload: blake3::Hash,
     live: Live,
-    version: Version,
-    /// The change with the server's id: a cluster-scoped object has no namespace.
-    change: Change,
+    /// The server's id: a cluster-scoped object has no namespace.
+    id: Arc<ObjectId>,
+    /// The version of the kind.
+    version: Box<str>,
+    action: Action,
+}
+
+impl Seen {
+    /// What the metadata of an object shows.
+    fn of(live: &Live) -> Self {
+        Self {
+            version: live.stored(),
+            is_current: false,
+        }
+    }
+}
+
+impl Remembered {
+    fn change(&self) -> Change {
+        Change {
+            id: ObjectId::clone(&self.id),
+            version: self.version.to_string(),
+            action: self.action,
+        }
+    }
 }
 
 impl Memory {
     /// The approximate size in bytes, for callers that account for what they keep.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // An id and a version are strings of some dozens of bytes each; a remembered object has both twice.
-        const OBJECT: u64 = 768;
-        const VERSION: u64 = 384;
+        // An entry of a map that is half full, and an id with its strings of some dozens of bytes.
+        const OBJECT: u64 = 288;
+        const VERSION: u64 = 96;
+        const ID: u64 = 288;
         let versions = self.seen.len() + self.current.len() + self.refused.len();
-        self.objects.len() as u64 * OBJECT + versions as u64 * VERSION
+        let ids = self.objects.len().max(self.seen.len()) + self.refused.len();
+        self.objects.len() as u64 * OBJECT + versions as u64 * VERSION + ids as u64 * ID
     }
 
     /// Forgets everything: the next run compares every object.
@@ -70,7 +106,7 @@ impl Memory {
     /// Begins a run on these objects: all others are forgotten.
     pub(crate) fn begin(&mut self, objects: &[Object]) {
         let ids: HashSet<&ObjectId> = objects.iter().map(Object::id).collect();
-        self.objects.retain(|id, _| ids.contains(id));
+        self.objects.retain(|id, _| ids.contains(&**id));
         self.refused.retain(|id, _| ids.contains(id));
         self.seen.clear();
     }
@@ -91,16 +127,48 @@ impl Memory {
     /// Records the state in which the run has seen an object.
     pub(crate) fn note_seen(&mut self, id: &ObjectId, live: &Object) {
         if let Some(version) = Version::of(live.fields()) {
-            self.seen.insert(id.clone(), version);
+            let is_current = is_current_as_written(live);
+            let seen = Seen {
+                version,
+                is_current,
+            };
+            self.seen.insert(self.shared(id), seen);
         }
+    }
+
+    /// The id, as one of the maps holds it.
+    fn shared(&self, id: &ObjectId) -> Arc<ObjectId> {
+        let seen = self.seen.get_key_value(id).map(|(id, _)| id);
+        let current = || self.current.get_key_value(id).map(|(id, _)| id);
+        let objects = || self.objects.get_key_value(id).map(|(id, _)| id);
+        let held = seen.or_else(current).or_else(objects);
+        held.map_or_else(|| Arc::new(id.clone()), Arc::clone)
     }
 
     /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than
     /// that in which an earlier wait found them current.
-    pub fn unsettled(&self, mut targets: Vec<Target>) -> Vec<Target> {
+    pub fn not_known_current(&self, mut targets: Vec<Target>) -> Vec<Target> {
         targets.retain(|target| {
-            let seen = self.seen.get(&target.id);
-            seen.is_none() || seen != self.current.get(&target.id)
+            let seen = self.seen.get(&target.id).map(|seen| seen.version);
+            seen.is_none() || seen.as_ref() != self.current.get(&target.id)
+        });
+        targets
+    }
+
+    /// The targets of which the answers to reads and writes have not shown that they are current. Objects with rules of
+    /// their own, by `has_rules`, are always among them.
+    pub fn to_wait_for(
+        &mut self,
+        mut targets: Vec<Target>,
+        has_rules: impl Fn(&ObjectId) -> bool,
+    ) -> Vec<Target> {
+        targets.retain(|target| {
+            let seen = self.seen.get_key_value(&target.id);
+            let current = seen.filter(|(id, seen)| seen.is_current && !has_rules(id));
+            if let Some((id, seen)) = current {
+                self.current.insert(id.clone(), seen.version);
+            }
+            current.is_none()
         });
         targets
     }
@@ -108,8 +176,9 @@ impl Memory {
     /// Records the objects that a wait has found to be current.
     pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
         for (id, version) in found {
+            let id = self.shared(&id);
             if let Some(seen) = self.seen.get_mut(&id) {
-                seen.clone_from(&version);
+                seen.version = version;
                 self.current.insert(id, version);
             }
         }
@@ -118,17 +187,24 @@ impl Memory {
 
     /// Records that an object is in sync. `live` is the stored object.
     pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
-        let (Some(state), Some(version)) = (Live::of(live), Version::of(live.fields())) else {
+        let Some(state) = Live::of(live) else {
             self.forget_one(desired.id());
             return;
+        };
+        let key = self.shared(desired.id());
+        let id = if change.id == *key {
+            key.clone()
+        } else {
+            self.shared(&change.id)
         };
         let remembered = Remembered {
             payload: desired.digest(),
             live: state,
-            version,
-            change: change.clone(),
+            id,
+            version: change.version.as_str().into(),
+            action: change.action,
         };
-        self.objects.insert(desired.id().clone(), remembered);
+        self.objects.insert(key, remembered);
     }
 
     pub(crate) fn forget_one(&mut self, id: &ObjectId) {
@@ -142,7 +218,7 @@ impl Memory {
         let is_known = now.is_some_and(|now| {
             now.is_untouched_since(&remembered.live) || now.is_older_than(&remembered.live)
         });
-        (!is_known).then_some(&remembered.change.id)
+        (!is_known).then_some(&*remembered.id)
     }
 
     /// The objects that are known to be in sync: by what is `watched`, and by one list request for each kind of which not
@@ -174,7 +250,7 @@ impl Memory {
             let Some(version) = self
                 .objects
                 .get(*first)
-                .map(|remembered| remembered.change.version.clone())
+                .map(|remembered| remembered.version.to_string())
             else {
                 continue;
             };
@@ -192,13 +268,12 @@ impl Memory {
                 let Some(remembered) = self.objects.get(*id) else {
                     continue;
                 };
-                let Some((live, version)) = listed.get(&remembered.change.id) else {
+                let Some(live) = listed.get(&*remembered.id) else {
                     continue;
                 };
                 if live.is_untouched_since(&remembered.live) {
-                    self.seen
-                        .insert(remembered.change.id.clone(), version.clone());
-                    unchanged.insert((*id).clone(), remembered.change.clone());
+                    self.seen.insert(remembered.id.clone(), Seen::of(live));
+                    unchanged.insert((*id).clone(), remembered.change());
                 }
             }
         }
@@ -234,14 +309,8 @@ impl Memory {
             if !live.is_untouched_since(&remembered.live) {
                 return true;
             }
-            let mut version = remembered.version.clone();
-            if let Some(number) = live.resource_version() {
-                version.resource_version = number.to_string();
-            } else if *live != remembered.live {
-                return true;
-            }
-            self.seen.insert(remembered.change.id.clone(), version);
-            unchanged.insert((*id).clone(), remembered.change.clone());
+            self.seen.insert(remembered.id.clone(), Seen::of(live));
+            unchanged.insert((*id).clone(), remembered.change());
             false
         });
     }
@@ -253,7 +322,7 @@ async fn list(
     resource: &Resource,
     ids: &[&ObjectId],
     selector: &str,
-) -> HashMap<ObjectId, (Live, Version)> {
+) -> HashMap<ObjectId, Live> {
     let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();
     let mut answers = Vec::new();
     let only = namespaces
@@ -282,10 +351,9 @@ async fn list(
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
     };
-    let state = |object: &Object| Some((Live::of(object)?, Version::of(object.fields())?));
     answers
         .iter()
         .flatten()
-        .filter_map(|object| Some((id_of(object), state(object)?)))
+        .filter_map(|object| Some((id_of(object), Live::of(object)?)))
         .collect()
 }

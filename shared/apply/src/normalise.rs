@@ -25,7 +25,7 @@ use self::types::{Table, Type};
 /// An object of a built-in kind that does not match its type is unchanged except for `creationTimestamp` and `status`:
 /// the API server's message then says what is wrong with it.
 pub fn normalise(object: &mut Object) {
-    (object.fields_mut().values_mut()).for_each(convert::settle_numbers);
+    (object.fields_mut().values_mut()).for_each(convert::normalise_numbers);
     let is_rbac = object.api_version() == "rbac.authorization.k8s.io/v1";
     if is_rbac && matches!(object.kind(), "Role" | "ClusterRole") {
         return;

@@ -654,3 +654,26 @@ async fn drift_is_what_differs_from_the_state_that_was_compared() {
     assert_eq!(drifted(uid, Some(&state("4"))), None);
     assert_eq!(drifted(Uid::of("other"), None), None);
 }
+
+#[tokio::test]
+async fn kinds_without_a_status_are_not_waited_for_unless_there_are_rules_for_them() {
+    let (server, _) = stored(vec![live("a", 1)], false);
+    let objects = parse::objects([config_map("a")]);
+    let mut memory = Memory::default();
+    let target = || vec![Target::of(objects[0].id(), "v1")];
+    assert_eq!(
+        memory.to_wait_for(target(), |_| false),
+        target(),
+        "it was not seen"
+    );
+    apply_in_stages(&server, &objects, &Options::default(), &mut memory)
+        .await
+        .unwrap();
+    assert_eq!(memory.not_known_current(target()), target());
+    // KC-HEALTH-031
+    assert_eq!(memory.to_wait_for(target(), |_| true), target());
+    assert_eq!(memory.not_known_current(target()), target());
+    // KC-HEALTH-019
+    assert_eq!(memory.to_wait_for(target(), |_| false), []);
+    assert_eq!(memory.not_known_current(target()), []);
+}

@@ -38,7 +38,6 @@ mod live;
 pub mod managers;
 mod object;
 mod request;
-mod version;
 mod wait;
 mod writes;
 
@@ -46,10 +45,9 @@ pub use cluster::Cluster;
 pub use confidential::Confidential;
 pub use discovery::{Discovery, Resource};
 pub use error::RequestError;
-pub use live::{Event, Live, Page, Seen, Uid, Versioned};
+pub use live::{Event, Live, Page, Seen, Uid, Version, Versioned};
 pub use object::{MalformedId, Metadata, Object, ObjectId};
-pub use version::Version;
 pub use wait::{
     CustomRules, CustomRulesError, Rules, Target, WaitError, WaitOptions, is_current,
-    wait_until_current, wait_until_gone, wait_until_replaced,
+    is_current_as_written, wait_until_current, wait_until_gone, wait_until_replaced,
 };

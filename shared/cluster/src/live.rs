@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::stream::{BoxStream, StreamExt as _};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cluster::{Cluster, PAGE};
 use crate::discovery::Resource;
@@ -107,9 +107,38 @@ impl Live {
             && (self.version | other.version) & OPAQUE == 0
     }
 
+    /// The stored state, whatever its metadata.
+    pub fn stored(&self) -> Version {
+        Version {
+            uid: self.uid,
+            number: self.version,
+        }
+    }
+
     /// The resource version, unless it is no number.
     pub fn resource_version(&self) -> Option<u64> {
         (self.version & OPAQUE == 0).then_some(self.version)
+    }
+}
+
+/// A stored state of an object: 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// An object that was deleted and recreated has another one.
+    uid: Uid,
+    /// The resource version, which every write changes.
+    number: u64,
+}
+
+impl Version {
+    /// The state of an object as the server returned it; `None` if it lacks a uid or a resource version.
+    pub fn of(object: &Map<String, Value>) -> Option<Self> {
+        let metadata = object.get("metadata")?;
+        let text = |key| metadata.get(key)?.as_str();
+        Some(Self {
+            uid: Uid::of(text("uid")?),
+            number: number(text("resourceVersion")?),
+        })
     }
 }
 

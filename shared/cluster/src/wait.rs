@@ -14,14 +14,14 @@ use kube::runtime::wait::await_condition;
 
 pub use self::expressions::{CustomRules, CustomRulesError};
 pub use self::options::{Rules, Target, WaitError, WaitOptions};
-pub use self::rules::is_current;
+pub use self::rules::{is_current, is_current_as_written};
 use self::state::{Board, News};
 use self::watches::{Next, TICK, Watches};
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
+use crate::live::Version;
 use crate::object::ObjectId;
-use crate::version::Version;
 
 /// Waits until every object is current (RT-SSA-020, KC-HEALTH-005 to 008).
 ///
@@ -41,9 +41,9 @@ pub async fn wait_until_current(
     }
     let confidential = cluster.confidential().clone();
     let mut board = Board::new(targets, options, confidential);
-    let watching = watch_until_settled(cluster, targets, options, &mut board);
+    let watching = watch_until_decided(cluster, targets, options, &mut board);
     let timed_out = match tokio::time::timeout(options.timeout, watching).await {
-        Ok(settled) => settled.map(|()| false)?,
+        Ok(decided) => decided.map(|()| false)?,
         Err(_) => true,
     };
     board.assess(Timestamp::now());
@@ -58,7 +58,7 @@ pub async fn wait_until_current(
 
 /// Updates the board until waiting longer cannot change the outcome, or is not wanted. No request delays events of
 /// other objects.
-async fn watch_until_settled(
+async fn watch_until_decided(
     cluster: &Cluster,
     targets: &[Target],
     options: &WaitOptions,
@@ -82,12 +82,12 @@ async fn watch_until_settled(
             _ = tick.tick() => {
                 watches.look_up_missing();
                 watches.read_unwatchable(board).await;
-                board.reassess_unsettled();
+                board.reassess_pending();
             }
         }
         board.assess(Timestamp::now());
         watches.watch_pods(board.owners_in_progress()).await;
-        if board.is_settled() {
+        if board.is_decided() {
             return Ok(());
         }
     }

@@ -405,7 +405,7 @@ impl<R: Reconciler> Controller<R> {
             }
             frame::Again::Never => self.queue.forget(&key),
         }
-        if self.context.cache.get(&key).is_none() {
+        if !self.context.cache.has(&key) {
             self.forget(&key); // the run may have remembered something after its object was gone
         }
         self.queue.done(&key);

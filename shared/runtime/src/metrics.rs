@@ -12,29 +12,17 @@ use prometheus::{
 };
 use serde::Serialize;
 
+use self::durations::Durations;
+use crate::queue::Key;
 use crate::watch::{Cache, Watched};
 
+mod durations;
 mod exposition;
 mod process;
 mod resources;
 
 pub use exposition::{Page, negotiate};
 pub(crate) use resources::wanted as resources_wanted;
-
-/// Bounds of `gotk_reconcile_duration_seconds`: ten of them, geometric from 0.01 to 1800, with the exact digits that
-/// upstream computes, since they are label values (RT-MET-003).
-const DURATION_BUCKETS: [f64; 10] = [
-    0.01,
-    0.038_363_583_488_692_544,
-    0.147_176_453_809_388_3,
-    0.564_621_617_328_616_9,
-    2.166_090_855_590_701,
-    8.309_900_738_254_731,
-    31.879_757_075_478_317,
-    122.302_172_216_434_93,
-    469.194_959_467_365_44,
-    1_799.999_999_999_998_6,
-];
 
 /// Bounds of the histograms of queues: twelve decades, multiplied up as upstream does (RT-MET-016).
 fn queue_buckets() -> Vec<f64> {
@@ -58,7 +46,7 @@ pub struct Metrics {
 
 struct Shared {
     registry: Registry,
-    reconcile_duration: HistogramVec,
+    durations: Durations,
     reconciles: IntCounterVec,
     errors: IntCounterVec,
     terminal_errors: IntCounterVec,
@@ -179,12 +167,7 @@ impl Metrics {
         };
         let by_queue = &["name", "controller"];
         let shared = Shared {
-            reconcile_duration: histogram(
-                "gotk_reconcile_duration_seconds",
-                "The duration in seconds of a GitOps Toolkit resource reconciliation.",
-                DURATION_BUCKETS.to_vec(),
-                &["kind", "name", "namespace"],
-            )?,
+            durations: registered(&registry, Durations::new())?,
             reconciles: counter(
                 "controller_runtime_reconcile_total",
                 "Total number of reconciliations per controller",
@@ -395,19 +378,14 @@ impl Metrics {
 
     /// Observes the duration in seconds of one reconcile of an object (RT-MET-004).
     pub fn reconciled(&self, kind: &str, name: &str, namespace: &str, seconds: f64) {
-        self.shared
-            .reconcile_duration
-            .with_label_values(&[kind, name, namespace])
-            .observe(seconds);
+        let key = Key::new(namespace, name);
+        self.shared.durations.observe(kind, key, seconds);
     }
 
     /// Removes the series of an object that is gone (RT-MET-005, RT-MET-010).
     pub fn forget(&self, kind: &str, name: &str, namespace: &str) {
-        // Fails if there is no such series, which is fine.
-        let _ = self
-            .shared
-            .reconcile_duration
-            .remove_label_values(&[kind, name, namespace]);
+        let key = Key::new(namespace, name);
+        self.shared.durations.remove(kind, &key);
         let forgetting = self.forgetting().clone();
         for forget in forgetting {
             forget(kind, name, namespace);

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
 use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
@@ -65,8 +66,34 @@ struct Shared<K> {
 }
 
 struct Objects<K> {
-    by_key: HashMap<Key, Arc<K>>,
+    by_key: HashMap<Key, Held<K>>,
     observers: Vec<Observer<K>>,
+    /// Writes an object as it is held, in a [compact](Cache::compact) cache.
+    write: Option<fn(&K) -> Option<Box<[u8]>>>,
+}
+
+/// An object in a store.
+enum Held<K> {
+    Object(Arc<K>),
+    /// Its JSON.
+    Text(Box<[u8]>),
+}
+
+impl<K: Watched> Held<K> {
+    fn object(&self) -> Option<Arc<K>> {
+        match self {
+            Self::Object(object) => Some(object.clone()),
+            // `text` has read it before.
+            Self::Text(text) => serde_json::from_slice(text).ok().map(Arc::new),
+        }
+    }
+}
+
+/// The JSON of an object, if it gives the same object again.
+fn text<K: Watched + Serialize + PartialEq>(object: &K) -> Option<Box<[u8]>> {
+    let text = serde_json::to_vec(object).ok()?;
+    let again: K = serde_json::from_slice(&text).ok()?;
+    (again == *object).then(|| text.into())
 }
 
 impl<K> Default for Objects<K> {
@@ -74,26 +101,27 @@ impl<K> Default for Objects<K> {
         Self {
             by_key: HashMap::new(),
             observers: Vec::new(),
+            write: None,
         }
     }
 }
 
-impl<K> Objects<K> {
-    fn insert(&mut self, key: Key, object: Arc<K>) -> Option<Arc<K>> {
+impl<K: Watched> Objects<K> {
+    fn insert(&mut self, key: Key, object: Arc<K>) {
         for observer in &self.observers {
             observer(&key, Some(&object));
         }
-        self.by_key.insert(key, object)
+        let text = self.write.and_then(|write| write(&object));
+        let held = text.map_or(Held::Object(object), Held::Text);
+        self.by_key.insert(key, held);
     }
 
     fn remove(&mut self, key: &Key) -> Option<Arc<K>> {
-        let removed = self.by_key.remove(key);
-        if removed.is_some() {
-            for observer in &self.observers {
-                observer(key, None);
-            }
+        let removed = self.by_key.remove(key)?;
+        for observer in &self.observers {
+            observer(key, None);
         }
-        removed
+        removed.object()
     }
 }
 
@@ -140,14 +168,31 @@ impl<K> Watched for K where
 }
 
 impl<K: Watched> Cache<K> {
+    /// A cache that holds its objects as JSON, in a third of the memory, and parses them when they are asked for: for kinds
+    /// of which there are thousands, each looked at seldom.
+    pub fn compact() -> Self
+    where
+        K: Serialize + PartialEq,
+    {
+        let cache = Self::default();
+        cache.objects_mut().write = Some(text::<K>);
+        cache
+    }
+
     /// The object, if it exists.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.objects().by_key.get(key).cloned()
+        self.objects().by_key.get(key).and_then(Held::object)
+    }
+
+    /// Whether the object exists.
+    pub fn has(&self, key: &Key) -> bool {
+        self.objects().by_key.contains_key(key)
     }
 
     /// Every object, in no particular order.
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.objects().by_key.values().cloned().collect()
+        let objects = self.objects();
+        objects.by_key.values().filter_map(Held::object).collect()
     }
 
     fn objects(&self) -> RwLockReadGuard<'_, Objects<K>> {
@@ -165,8 +210,8 @@ impl<K: Watched> Cache<K> {
     /// locked, so it must not use the cache.
     pub fn observe(&self, observer: impl Fn(&Key, Option<&K>) + Send + Sync + 'static) {
         let mut objects = self.objects_mut();
-        for (key, object) in &objects.by_key {
-            observer(key, Some(object));
+        for (key, held) in &objects.by_key {
+            observer(key, held.object().as_deref());
         }
         objects.observers.push(Box::new(observer));
     }
@@ -240,12 +285,14 @@ impl<K: Watched> Cache<K> {
         let new = Arc::new(object);
         let old = {
             let mut objects = self.objects_mut();
-            if let Some(old) = objects.by_key.get(&key)
+            let old = objects.by_key.get(&key).and_then(Held::object);
+            if let Some(old) = &old
                 && !is_newer(&*new, &**old)
             {
                 return new;
             }
-            objects.insert(key, new.clone())
+            objects.insert(key, new.clone());
+            old
         };
         let stored = new.clone();
         self.tell(&match old {
@@ -429,6 +476,33 @@ mod tests {
         cache.retain(&HashSet::new());
         let version = |text: &str| Some(text.to_owned());
         assert_eq!(*seen.lock().unwrap(), [version("8"), version("10"), None]);
+    }
+
+    #[test]
+    fn a_compact_cache_holds_texts_and_gives_the_same_objects() {
+        let cache = Cache::compact();
+        let mut first = object("8", "u");
+        first.data = Some([("a".to_owned(), "b".to_owned())].into());
+        cache.put(first.clone(), true);
+        first.metadata.managed_fields = None;
+        let key = Key::of(&first);
+        let is_text = |held: &Held<ConfigMap>| matches!(held, Held::Text(_));
+        assert!(cache.objects().by_key.values().all(is_text));
+        assert_eq!(cache.get(&key).as_deref(), Some(&first));
+        assert_eq!(cache.all(), [Arc::new(first.clone())]);
+        assert!(cache.has(&key) && !cache.has(&Key::new("ns", "other")));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        cache.subscribe(move |change: &Change<ConfigMap>| log.lock().unwrap().push(change.clone()));
+        cache.put(object("7", "u"), false);
+        cache.put(object("9", "u"), false);
+        cache.drop(&key);
+        let seen = seen.lock().unwrap();
+        let [Change::Updated { old, new }, Change::Deleted { old: last }] = seen.as_slice() else {
+            panic!("{seen:?}")
+        };
+        assert_eq!((&**old, new), (&first, last));
+        assert!(!cache.has(&key));
     }
 
     #[test]

@@ -19,11 +19,13 @@ pub(crate) struct Owner {
     pub(crate) common: Option<CommonMetadata>,
 }
 
-/// The objects of a build in the form in which they are applied.
-#[derive(Debug, Default)]
+/// The objects of a build in the form in which they are applied. They are kept between runs, packed.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Prepared {
     /// The objects in the order of the build.
     pub(crate) objects: Vec<Object>,
+    /// Estimated bytes of memory of the objects while a run uses them.
+    pub(crate) unpacked: u64,
     /// A Secret that is still SOPS-encrypted and must not be applied.
     pub(crate) encrypted: Option<ObjectId>,
     /// Jobs that are deleted automatically after they finish.
@@ -35,24 +37,28 @@ impl Prepared {
         let encrypted = objects
             .iter()
             .find(|object| is_encrypted_secret(object) && !is_decryption_disabled(object));
-        Self {
+        let mut prepared = Self {
             encrypted: encrypted.map(|object| object.id().clone()),
             jobs_with_ttl: jobs_with_ttl(&objects),
-            objects: objects
-                .into_iter()
-                .map(|object| prepare(object, owner))
-                .collect(),
+            ..Self::default()
+        };
+        for object in objects {
+            let object = prepare(object, owner);
+            prepared.unpacked += fields(object.fields());
+            prepared.objects.push(object.packed());
         }
+        prepared
     }
 
     /// Estimated bytes of memory of the objects.
     pub(super) fn bytes(&self) -> u64 {
-        /// An id and a digest.
-        const IDENTITY: u64 = 256;
-        let objects = self.objects.iter();
-        objects
-            .map(|object| fields(object.fields()) + IDENTITY)
-            .sum()
+        /// An object without its fields: an id and a digest.
+        const IDENTITY: u64 = 512;
+        let bytes = |object: &Object| {
+            let packed = object.packed_bytes();
+            packed.unwrap_or_else(|| fields(object.fields())) + IDENTITY
+        };
+        self.objects.iter().map(bytes).sum()
     }
 }
 
@@ -172,9 +178,10 @@ mod tests {
     fn the_memory_of_an_object_is_its_content_and_its_identity() {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
-        let content = fields(prepared.objects[0].fields());
-        assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
+        let content = "apiVersionv1kindConfigMapmetadatanamea".len() as u64;
         assert!(prepared.bytes() >= content + size_of::<Object>() as u64);
+        assert_eq!(prepared.unpacked, fields(prepared.objects[0].fields()));
+        assert!(prepared.unpacked > content);
     }
 
     #[test]

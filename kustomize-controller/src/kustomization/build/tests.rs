@@ -9,6 +9,7 @@ use flux_runtime::work::WorkFolders;
 use flux_tree::{Tree, TreePath};
 use git_servers::{HttpGitServer, Repo};
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::kustomization::memory::{self, Made, Memories};

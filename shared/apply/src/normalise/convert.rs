@@ -1,5 +1,5 @@
 //! Round trip of a value through its Go type, as apimachinery's converter of unstructured objects does it. Numbers must
-//! have been [settled](settle_numbers) before.
+//! have been [normalised](normalise_numbers) before.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -226,7 +226,7 @@ fn int_or_string(number: &Number) -> Converted {
 
 /// Gives numbers the types that they have after Go has written and read them as JSON: integral ones are written without
 /// a point, and what int64 cannot hold is a float.
-pub(super) fn settle_numbers(value: &mut Value) {
+pub(super) fn normalise_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if !number.is_i64() => {
             if let Ok(int) = number_text(number).parse::<i64>() {
@@ -235,8 +235,8 @@ pub(super) fn settle_numbers(value: &mut Value) {
                 *value = float.into();
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
-        Value::Object(pairs) => pairs.values_mut().for_each(settle_numbers),
+        Value::Array(items) => items.iter_mut().for_each(normalise_numbers),
+        Value::Object(pairs) => pairs.values_mut().for_each(normalise_numbers),
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ use flux_cluster::Object;
 use oracle::{Answer, Oracle};
 use serde_json::{Map, Value, json};
 
-use super::convert::settle_numbers;
+use super::convert::normalise_numbers;
 use super::normalise;
 use super::types::{TEXT, Table, Type};
 
@@ -396,7 +396,7 @@ fn objects_of_every_kind_are_normalised_as_upstream() {
         .iter()
         .map(|object| {
             let mut object = object.clone();
-            settle_numbers(&mut object);
+            normalise_numbers(&mut object);
             json!({"mode": "normalise", "object": object})
         })
         .collect();
@@ -407,7 +407,7 @@ fn objects_of_every_kind_are_normalised_as_upstream() {
             Answer::Output(upstream) => upstream,
             other => panic!("{other:?} for {object}"),
         };
-        settle_numbers(&mut upstream);
+        normalise_numbers(&mut upstream);
         assert!(
             ours == upstream,
             "given    {object}\nours     {ours}\nupstream {upstream}"
@@ -464,7 +464,7 @@ fn values_are_written_as_go_writes_them() {
                 }
                 value = chars.into_iter().collect::<String>().into();
             }
-            settle_numbers(&mut value);
+            normalise_numbers(&mut value);
             (name, ty, value)
         })
         .collect();
@@ -476,7 +476,7 @@ fn values_are_written_as_go_writes_them() {
         let ours = Table::get().convert(*ty, value).ok();
         let upstream = match answer {
             Answer::Output(mut upstream) => {
-                settle_numbers(&mut upstream);
+                normalise_numbers(&mut upstream);
                 Some(upstream)
             }
             Answer::Error(_) => None,

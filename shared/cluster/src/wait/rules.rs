@@ -20,6 +20,41 @@ pub fn is_current(object: &Object, rules: Rules) -> bool {
     is_current_value((rules, custom), object.id(), &object.to_value())
 }
 
+/// Kinds that are current by what is applied: nothing gives them a status that the rules read.
+const WITHOUT_STATUS: [(&str, &[&str]); 6] = [
+    (
+        "",
+        &[
+            "ConfigMap",
+            "LimitRange",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        ],
+    ),
+    ("batch", &["CronJob"]),
+    (
+        "networking.k8s.io",
+        &["Ingress", "IngressClass", "NetworkPolicy"],
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    ),
+    ("scheduling.k8s.io", &["PriorityClass"]),
+    ("storage.k8s.io", &["StorageClass"]),
+];
+
+/// Whether the answer to a write shows that the object is current and stays so as long as it is not written again, so
+/// that it need not be read once more (KC-HEALTH-019, KC-HEALTH-020).
+pub fn is_current_as_written(object: &Object) -> bool {
+    let id = object.id();
+    let is_without_status = WITHOUT_STATUS
+        .iter()
+        .any(|(group, kinds)| id.group == *group && kinds.contains(&&*id.kind));
+    is_without_status && is_current(object, Rules::Complete)
+}
+
 /// As [`is_current`], for an object as JSON.
 pub(super) fn is_current_value(rules: AllRules<'_>, id: &ObjectId, object: &Value) -> bool {
     let assessed = judge(rules, id, object, &BTreeMap::new(), Timestamp::now());
@@ -76,5 +111,49 @@ fn assess_hook(id: &ObjectId, object: &Value) -> Assessment {
         status,
         reason: None,
         message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kinds_without_a_status_are_current_as_they_are_written() {
+        let is_current = |api_version: &str, kind: &str, rest: Value| {
+            let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "uid": "u"}});
+            let (Value::Object(fields), Value::Object(rest)) = (&mut object, rest) else {
+                unreachable!()
+            };
+            fields.extend(rest);
+            is_current_as_written(&Object::new(object).unwrap())
+        };
+        // KC-HEALTH-019
+        assert!(is_current("v1", "ConfigMap", json!({})));
+        assert!(is_current("batch/v1", "CronJob", json!({})));
+        // KC-HEALTH-020
+        let balancer =
+            |address: Value| json!({"spec": {"type": "LoadBalancer", "clusterIP": address}});
+        assert!(is_current(
+            "v1",
+            "Service",
+            json!({"spec": {"clusterIP": "10.0.0.1"}})
+        ));
+        assert!(is_current("v1", "Service", balancer(json!("10.0.0.1"))));
+        assert!(!is_current("v1", "Service", balancer(json!(""))));
+        // KC-HEALTH-014
+        let deleted =
+            json!({"metadata": {"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert!(!is_current("v1", "ConfigMap", deleted));
+        // Their status comes later.
+        assert!(!is_current(
+            "apps/v1",
+            "Deployment",
+            json!({"spec": {"replicas": 0}})
+        ));
+        assert!(!is_current("example.com/v1", "ConfigMap", json!({})));
+        assert!(!is_current("example.com/v1", "Widget", json!({})));
     }
 }

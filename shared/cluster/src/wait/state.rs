@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::options::{Target, WaitError, WaitOptions};
 use super::rules::{judge, owns_pods};
 use crate::confidential::Confidential;
+use crate::live::Version;
 use crate::object::ObjectId;
-use crate::version::Version;
 
 /// News of an object in the wait.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Board<'w> {
     /// Objects with news since they were last assessed.
     outdated: BTreeSet<ObjectId>,
     /// Objects that are neither current nor failed.
-    unsettled: BTreeSet<ObjectId>,
+    pending: BTreeSet<ObjectId>,
 }
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl<'w> Board<'w> {
             order,
             objects,
             outdated: all.clone(),
-            unsettled: all,
+            pending: all,
         }
     }
 
@@ -115,9 +115,9 @@ impl<'w> Board<'w> {
         }
     }
 
-    /// Marks all unsettled objects for reassessment, since some rules depend on time.
-    pub(super) fn reassess_unsettled(&mut self) {
-        self.outdated.extend(self.unsettled.iter().cloned());
+    /// Marks all pending objects for reassessment, since some rules depend on time.
+    pub(super) fn reassess_pending(&mut self) {
+        self.outdated.extend(self.pending.iter().cloned());
     }
 
     /// Assesses the objects with news.
@@ -142,9 +142,9 @@ impl<'w> Board<'w> {
                 }
             };
             if matches!(self.status(&id), Status::Current | Status::Failed) {
-                self.unsettled.remove(&id);
+                self.pending.remove(&id);
             } else {
-                self.unsettled.insert(id);
+                self.pending.insert(id);
             }
         }
     }
@@ -179,9 +179,9 @@ impl<'w> Board<'w> {
     }
 
     /// Whether waiting longer cannot change the outcome, or is not wanted.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_decided(&self) -> bool {
         let has_failed = |id| self.status(id) == Status::Failed;
-        self.unsettled.is_empty() || (self.options.fail_fast && self.order.iter().any(has_failed))
+        self.pending.is_empty() || (self.options.fail_fast && self.order.iter().any(has_failed))
     }
 
     /// The state in which each object was last seen.
@@ -288,7 +288,7 @@ mod tests {
         board.assess(Timestamp::UNIX_EPOCH);
         let outcome = board.outcome(timed_out);
         (
-            board.is_settled(),
+            board.is_decided(),
             outcome.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
         )
     }
@@ -309,7 +309,7 @@ mod tests {
         };
         let early =
             "failed early due to stalled resources: [PersistentVolumeClaim/a/two status: 'Failed']";
-        for (what, news, options, timed_out, settled, verdict) in [
+        for (what, news, options, timed_out, decided, verdict) in [
             // KC-HEALTH-007
             (
                 "all ready",
@@ -406,7 +406,7 @@ mod tests {
         ] {
             assert_eq!(
                 outcome(news, options, timed_out),
-                (settled, verdict.to_owned()),
+                (decided, verdict.to_owned()),
                 "{what}"
             );
         }
@@ -432,7 +432,7 @@ mod tests {
     fn a_deleted_job_with_a_ttl_counts_as_current() {
         let job = id("a_migrate_batch_Job");
         let targets = [Target::of(&job, "v1")];
-        for (jobs_with_ttl, settled) in [
+        for (jobs_with_ttl, decided) in [
             (BTreeSet::from([job.clone()]), true),
             (BTreeSet::new(), false),
         ] {
@@ -443,8 +443,8 @@ mod tests {
             let mut board = Board::new(&targets, &options, Arc::default());
             board.take(News::Gone(job.clone()));
             board.assess(Timestamp::UNIX_EPOCH);
-            assert_eq!(board.is_settled(), settled);
-            assert_eq!(board.outcome(true).is_ok(), settled);
+            assert_eq!(board.is_decided(), decided);
+            assert_eq!(board.outcome(true).is_ok(), decided);
         }
     }
 
@@ -468,13 +468,13 @@ mod tests {
             pod: Some(pod),
         });
         board.assess(Timestamp::UNIX_EPOCH);
-        assert!(board.is_settled());
+        assert!(board.is_decided());
         board.take(News::Pod {
             owner,
             name: "db-0".into(),
             pod: None,
         });
         board.assess(Timestamp::UNIX_EPOCH);
-        assert!(!board.is_settled());
+        assert!(!board.is_decided());
     }
 }

@@ -1,8 +1,8 @@
 //! Assigns occurrences to Kubernetes events: repeats are counted, floods aggregated, spam dropped (RT-EVT-016,
 //! RT-EVT-017), with the limits of Kubernetes' own event recorder.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,15 +41,33 @@ pub(super) enum Verdict<Id> {
 }
 
 /// The events that were written before. `Id` names a written event.
+///
+/// They are remembered by digests: the texts of thousands of events would take megabytes.
 pub(super) struct Correlator<Id> {
-    similar: Memory<Sort, (HashSet<String>, Timestamp)>,
-    budget: Memory<String, (f64, Timestamp)>,
-    written: Memory<(Sort, String), (Id, i32)>,
+    digests: Digests,
+    /// The different messages of each sort, and when the last occurred.
+    similar: Memory<Digest, (Vec<Digest>, Timestamp)>,
+    budget: Memory<Digest, (f64, Timestamp)>,
+    /// By sort and message.
+    written: Memory<Digest, (Id, i32)>,
+}
+
+/// A digest that is valid in this process only.
+type Digest = [u64; 2];
+
+#[derive(Default)]
+struct Digests([RandomState; 2]);
+
+impl Digests {
+    fn of(&self, value: impl Hash) -> Digest {
+        self.0.each_ref().map(|state| state.hash_one(&value))
+    }
 }
 
 impl<Id: Clone> Correlator<Id> {
     pub(super) fn new() -> Self {
         Self {
+            digests: Digests::default(),
             similar: Memory::new(),
             budget: Memory::new(),
             written: Memory::new(),
@@ -58,23 +76,26 @@ impl<Id: Clone> Correlator<Id> {
 
     /// Decides what to write for an occurrence of `sort` with `message` at `now`.
     pub(super) fn judge(&mut self, sort: &Sort, message: String, now: Timestamp) -> Verdict<Id> {
-        let (messages, last) = self.similar.entry(sort.clone(), || (HashSet::new(), now));
+        let similar = self.digests.of(sort);
+        let (messages, last) = self.similar.entry(similar, || (Vec::new(), now));
         if now.duration_since(*last).unsigned_abs() > WINDOW {
             messages.clear();
         }
         *last = now;
-        messages.insert(message.clone());
-        let collapsed = messages.len() > MAX_SIMILAR;
-        if collapsed && messages.len() > MAX_SIMILAR + 1 {
-            messages.remove(&message); // enough is known; do not grow
+        let digest = self.digests.of(&message);
+        // Beyond one more than the limit enough is known.
+        if messages.len() <= MAX_SIMILAR && !messages.contains(&digest) {
+            messages.push(digest);
         }
+        let collapsed = messages.len() > MAX_SIMILAR;
         let message = if collapsed {
             format!("{COMBINED}{message}")
         } else {
             message
         };
 
-        let (tokens, since) = self.budget.entry(sort.object.clone(), || (BURST, now));
+        let object = self.digests.of(&sort.object);
+        let (tokens, since) = self.budget.entry(object, || (BURST, now));
         let gained = now.duration_since(*since).as_secs_f64().max(0.0) / REFILL;
         (*tokens, *since) = ((*tokens + gained).min(BURST), now);
         if *tokens < 1.0 {
@@ -82,14 +103,7 @@ impl<Id: Clone> Correlator<Id> {
         }
         *tokens -= 1.0;
 
-        let key = (
-            sort.clone(),
-            if collapsed {
-                COMBINED.to_owned()
-            } else {
-                message.clone()
-            },
-        );
+        let key = self.key(sort, &message);
         match self.written.get_mut(&key) {
             Some((id, count)) => {
                 *count += 1;
@@ -105,24 +119,21 @@ impl<Id: Clone> Correlator<Id> {
 
     /// Records that the event `id` was created for an occurrence with `message`.
     pub(super) fn wrote(&mut self, sort: &Sort, message: &str, id: Id) {
-        let text = if message.starts_with(COMBINED) {
-            COMBINED
-        } else {
-            message
-        };
-        let key = (sort.clone(), text.to_owned());
+        let key = self.key(sort, message);
         self.written.remove(&key);
         self.written.entry(key, || (id, 1));
     }
 
     /// Forgets the event that [`Verdict::Count`] named: the server no longer has it.
     pub(super) fn lost(&mut self, sort: &Sort, message: &str) {
-        let text = if message.starts_with(COMBINED) {
-            COMBINED
-        } else {
-            message
-        };
-        self.written.remove(&(sort.clone(), text.to_owned()));
+        self.written.remove(&self.key(sort, message));
+    }
+
+    /// The key of a written event: those that are aggregated are one, whatever their message.
+    fn key(&self, sort: &Sort, message: &str) -> Digest {
+        let is_combined = message.starts_with(COMBINED);
+        let text = if is_combined { COMBINED } else { message };
+        self.digests.of((sort, text))
     }
 }
 
