@@ -126,6 +126,14 @@ impl Cluster {
         })
     }
 
+    /// As [`Cluster::build`]; a build of Kubernetes tells `progress` how far it is.
+    pub fn build_with(progress: &dyn Fn(&str)) -> Result {
+        if Source::find()? == Source::Local {
+            binary::kube_with(progress)?;
+        }
+        Ok(())
+    }
+
     /// A cluster for a single test, for cluster-scoped objects; stopped when the returned value is dropped.
     pub async fn own(settings: Settings) -> Result<Self> {
         let name = format!("own-{}-{:08x}", std::process::id(), rand::random::<u32>());

@@ -1,7 +1,8 @@
 //! Controllers as child processes, run as in a pod: their own binary and flags, the environment of the image and their own.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ use crate::namespace::{Namespace, deadline};
 /// A controller's error stream.
 pub struct Log {
     lines: Mutex<Vec<String>>,
+    /// A copy on disk, for the user.
+    file: Mutex<Option<File>>,
     /// Whether a failure has already printed it.
     shown: AtomicBool,
     count: watch::Sender<usize>,
@@ -30,6 +33,7 @@ impl Log {
     fn new() -> Self {
         Self {
             lines: Mutex::default(),
+            file: Mutex::default(),
             shown: AtomicBool::new(false),
             count: watch::Sender::new(0),
         }
@@ -37,9 +41,27 @@ impl Log {
 
     fn add(&self, line: String) {
         if let Ok(mut lines) = self.lines.lock() {
+            if let Ok(mut file) = self.file.lock()
+                && let Some(file) = file.as_mut()
+            {
+                let _ = writeln!(file, "{line}");
+            }
             lines.push(line);
         }
         self.count.send_modify(|count| *count += 1);
+    }
+
+    /// Writes the lines so far, and all that follow, to a file.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result {
+        let doing = || format!("write {}", path.display());
+        let mut copy = File::create(path).doing(doing())?;
+        if let (Ok(lines), Ok(mut file)) = (self.lines.lock(), self.file.lock()) {
+            for line in &*lines {
+                writeln!(copy, "{line}").doing(doing())?;
+            }
+            *file = Some(copy);
+        }
+        Ok(())
     }
 
     /// All lines so far.
@@ -235,7 +257,7 @@ impl Controller {
             command.args = all.cloned().collect();
         }
         let log = Arc::new(Log::new());
-        namespace.show_on_failure(name, log.clone());
+        namespace.show_on_failure(name, log.clone())?;
         let child = spawn(&command, &log)?;
         let storage = serves.then_some(storage_port);
         Ok(Self {
@@ -534,12 +556,16 @@ pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Builds the binaries of these packages in one cargo run with visible progress, so that [`program`] finds them built.
+/// Builds the binaries of these packages in one cargo run, so that [`program`] finds them built. `progress` gets the number
+/// of compiled units and of all (none if all are built), and the last line of cargo's.
 ///
 /// They are built with the features of the whole workspace, so that a program started by `cargo run` without `--package`
 /// has already compiled their dependencies. They are not linked statically: cargo passes such flags only to a single
 /// package, and that is built with its own features.
-pub fn build_together(packages: &[&str]) -> Result {
+///
+/// # Errors
+/// If they do not compile, with the end of what cargo printed.
+pub fn build_together(packages: &[&str], progress: &dyn Fn(Compiled, &str)) -> Result {
     if std::env::var_os("FLUX_TEST_BINARIES").is_some() {
         return Ok(());
     }
@@ -549,13 +575,58 @@ pub fn build_together(packages: &[&str]) -> Result {
     for package in packages {
         cargo.args(["--bin", package]);
     }
-    let status = cargo.status().doing("run cargo")?;
-    crate::ensure!(status.success(), "the controllers do not build");
+    // Otherwise cargo only counts on a terminal.
+    cargo.env("CARGO_TERM_PROGRESS_WHEN", "always");
+    cargo.env("CARGO_TERM_PROGRESS_WIDTH", "100");
+    cargo.env("CARGO_TERM_COLOR", "never");
+    cargo.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = cargo.spawn().doing("run cargo")?;
+    let output = child.stderr.take().into_iter();
+    let mut printed = Vec::new();
+    let mut line = Vec::new();
+    // Cargo ends what it will overwrite with a carriage return.
+    for byte in output.flat_map(|output| BufReader::new(output).bytes().map_while(Result::ok)) {
+        if byte != b'\n' && byte != b'\r' {
+            line.push(byte);
+            continue;
+        }
+        let text = String::from_utf8_lossy(&line).trim().to_owned();
+        line.clear();
+        if let Some(compiled) = Compiled::read(&text) {
+            progress(compiled, &text);
+        } else if !text.is_empty() {
+            printed.push(text);
+        }
+    }
+    let status = child.wait().doing("run cargo")?;
+    let end = printed[printed.len().saturating_sub(40)..].join("\n");
+    crate::ensure!(status.success(), "the controllers do not build:\n{end}");
     let mut built = built()?;
     for package in packages {
         built.insert((*package).to_owned(), folder.join(package));
     }
     Ok(())
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// What is compiled.
+    pub done: usize,
+    /// What there is to compile.
+    pub of: usize,
+}
+
+impl Compiled {
+    /// From cargo's `Building [==>   ] 12/345: name, name`.
+    fn read(line: &str) -> Option<Self> {
+        let (_, rest) = line.strip_prefix("Building [")?.split_once("] ")?;
+        let (done, of) = rest.split(':').next()?.trim().split_once('/')?;
+        Some(Self {
+            done: done.parse().ok()?,
+            of: of.parse().ok()?,
+        })
+    }
 }
 
 fn build(package: &str) -> Result<PathBuf> {
@@ -618,4 +689,18 @@ fn cargo_command(folder: &Path) -> Command {
         command.env("CARGO_TARGET_DIR", target);
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Compiled;
+
+    #[test]
+    fn progress_is_read_of_cargo_s_bar() {
+        let read =
+            Compiled::read("Building [=====>        ] 123/456: flux-git, kube-client(build)...");
+        assert_eq!(read, Some(Compiled { done: 123, of: 456 }));
+        assert_eq!(Compiled::read("Compiling flux-git v0.1.0"), None);
+        assert_eq!(Compiled::read("Building [=> ] and more"), None);
+    }
 }

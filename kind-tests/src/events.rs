@@ -89,6 +89,21 @@ impl EventSink {
             .unwrap_or_default()
     }
 
+    /// Waits, for as long as it takes, until there are more than `known` events, and returns those after them.
+    pub async fn after(&self, known: usize) -> Vec<Value> {
+        let mut changes = self.changes.clone();
+        loop {
+            changes.borrow_and_update();
+            let events = self.events();
+            if events.len() > known {
+                return events[known..].to_vec();
+            }
+            if changes.changed().await.is_err() {
+                return Vec::new();
+            }
+        }
+    }
+
     /// Waits for an event that satisfies `wanted`, including past ones.
     pub async fn wait(&self, goal: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut changes = self.changes.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,6 +85,8 @@ pub struct Namespace {
     name: String,
     resources: tokio::sync::Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
     logs: Mutex<Vec<(String, Arc<Log>)>>,
+    /// The folder that the logs are also written to.
+    kept_logs: Mutex<Option<PathBuf>>,
     /// Whether it is deleted on drop.
     owned: bool,
     failed: AtomicBool,
@@ -117,6 +119,7 @@ impl Namespace {
             owned,
             resources: tokio::sync::Mutex::default(),
             logs: Mutex::default(),
+            kept_logs: Mutex::default(),
             failed: AtomicBool::new(false),
         }
     }
@@ -146,11 +149,23 @@ impl Namespace {
         std::env::temp_dir().join("flux-tests").join(&self.name)
     }
 
+    /// Also writes the log of each controller that is started from now on to a file of its name in this folder.
+    pub fn keep_logs(&self, folder: &Path) {
+        if let Ok(mut kept) = self.kept_logs.lock() {
+            *kept = Some(folder.to_owned());
+        }
+    }
+
     /// Adds a log to the output of failed waits in this namespace.
-    pub(crate) fn show_on_failure(&self, name: &str, log: Arc<Log>) {
+    pub(crate) fn show_on_failure(&self, name: &str, log: Arc<Log>) -> Result {
+        let kept = self.kept_logs.lock().ok().and_then(|kept| kept.clone());
+        if let Some(folder) = kept {
+            log.copy_to(&folder.join(format!("{name}.log")))?;
+        }
         if let Ok(mut logs) = self.logs.lock() {
             logs.push((name.to_owned(), log));
         }
+        Ok(())
     }
 
     /// Applies the objects of a YAML text by server-side apply, and returns the server's response.

@@ -77,8 +77,9 @@ fn build() -> PathBuf {
         return binary;
     }
     let aside = folder.join(format!(".registry-{}", std::process::id()));
+    // With the flags of the Kubernetes binary's build, so that Go's library is compiled once for both.
     let output = Command::new("go")
-        .args(["build", "-trimpath", "-o"])
+        .args(["build", "-trimpath", "-gcflags=all=-dwarf=false", "-o"])
         .arg(&aside)
         .arg(".")
         .current_dir(source)

@@ -1,7 +1,8 @@
 //! The Kubernetes programs: one binary built from the Go module in `kind-tests/kube`, cached.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -9,8 +10,20 @@ use std::time::Instant;
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
+const NEEDS_GO: &str = "run go (the local control plane is built with Go 1.26 or newer; alternatives: Docker with kind, or \
+     FLUX_TEST_CLUSTER=kubeconfig with a cluster of your own)";
+/// The package that is compiled last, and linked.
+const PROGRAM: &str = "fluxcd.invalid/kube";
+/// How many lines of a failed build are shown.
+const SHOWN_LINES: usize = 60;
+
 /// The binary, built first if it is not cached for this module and Go version (5 to 15 minutes on two cores).
 pub(crate) fn kube() -> Result<PathBuf> {
+    kube_with(&|_| {})
+}
+
+/// As [`kube`]; a build tells `progress` how far it is.
+pub(crate) fn kube_with(progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let module = cache::workspace().join("kind-tests/kube");
     let go = go_command(&module, &["env", "GOVERSION", "GOOS", "GOARCH"])?;
     let key = Fingerprint::default()
@@ -20,12 +33,12 @@ pub(crate) fn kube() -> Result<PathBuf> {
         })?
         .key();
     let folder = cache::folder_of(&cache::folder()?.join("kube"), &key, |folder| {
-        build(&module, folder)
+        build(&module, folder, progress)
     })?;
     Ok(folder.join("kube"))
 }
 
-fn build(module: &Path, folder: &Path) -> Result {
+fn build(module: &Path, folder: &Path, progress: &dyn Fn(&str)) -> Result {
     let started = Instant::now();
     // Written directly to standard error: a test runner captures the output of tests, and this takes minutes.
     let _ = writeln!(
@@ -33,6 +46,8 @@ fn build(module: &Path, folder: &Path) -> Result {
         "kind-tests: building Kubernetes from Go modules into {} (once; 5 to 15 minutes on two cores)",
         folder.display()
     );
+    progress("downloading modules");
+    let packages = go_command(module, &["list", "-deps", "."])?.lines().count();
     let version = go_command(
         module,
         &["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"],
@@ -60,10 +75,12 @@ fn build(module: &Path, folder: &Path) -> Result {
     let output = output
         .to_str()
         .ok_or_else(|| Failure::new("the cache folder's name is not UTF-8"))?;
-    go_command(
+    let mut compiled = 0;
+    go_lines(
         module,
         &[
             "build",
+            "-v",
             "-buildvcs=false",
             "-trimpath",
             "-gcflags=all=-dwarf=false",
@@ -73,6 +90,14 @@ fn build(module: &Path, folder: &Path) -> Result {
             output,
             ".",
         ],
+        &mut |package| {
+            compiled += 1;
+            // Packages in Go's cache are not named.
+            progress(&match package {
+                PROGRAM => "linking".to_owned(),
+                _ => format!("{compiled} of {packages} packages"),
+            });
+        },
     )?;
     let _ = writeln!(
         std::io::stderr(),
@@ -82,25 +107,47 @@ fn build(module: &Path, folder: &Path) -> Result {
     Ok(())
 }
 
+/// Go's standard output.
 fn go_command(module: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new("go")
-        .args(arguments)
-        .current_dir(module)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "")
-        .stdin(Stdio::null())
-        .output()
-        .doing(
-            "run go (the local control plane is built with Go 1.26 or newer; alternatives: Docker with kind, or \
-             FLUX_TEST_CLUSTER=kubeconfig with a cluster of your own)",
-        )?;
+    let output = go(module, arguments).output().doing(NEEDS_GO)?;
     if !output.status.success() {
-        return Err(Failure::new(format!(
-            "go {} failed in {}:\n{}",
-            arguments[0],
-            module.display(),
-            String::from_utf8_lossy(&output.stderr)
-        )));
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(module, arguments, &why));
     }
     String::from_utf8(output.stdout).doing("read go's answer")
+}
+
+/// Gives each line of Go's error stream to `line` as it comes.
+fn go_lines(module: &Path, arguments: &[&str], line: &mut dyn FnMut(&str)) -> Result {
+    let mut command = go(module, arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing(NEEDS_GO)?;
+    let mut last = VecDeque::new();
+    for text in child.stderr.take().into_iter().flat_map(|stream| {
+        let lines = BufReader::new(stream).lines();
+        lines.map_while(Result::ok)
+    }) {
+        line(&text);
+        last.push_back(text);
+        if last.len() > SHOWN_LINES {
+            last.pop_front();
+        }
+    }
+    if child.wait()?.success() {
+        return Ok(());
+    }
+    Err(failed(module, arguments, &Vec::from(last).join("\n")))
+}
+
+fn go(module: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("go");
+    command.args(arguments).current_dir(module);
+    command.env("CGO_ENABLED", "0").env("GOFLAGS", "");
+    command.stdin(Stdio::null());
+    command
+}
+
+fn failed(module: &Path, arguments: &[&str], why: &str) -> Failure {
+    let (command, module) = (arguments[0], module.display());
+    Failure::new(format!("go {command} failed in {module}:\n{why}"))
 }
