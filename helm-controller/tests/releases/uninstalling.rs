@@ -102,13 +102,8 @@ async fn what_was_never_installed_needs_no_uninstallation() -> Result {
 // HC-UNI-005
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_cannot_be_reached_blocks_a_deletion() -> Result {
-    let bench = Bench::start("hr-stays").await?;
+    let bench = Bench::installed("hr-stays", json!({})).await?;
     let ns = bench.namespace.name().to_owned();
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
     let secret = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kube", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}}, "stringData": data});
     // HC-REMOTE-017: a file of the controller's own disk
     let file = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}], clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {tokenFile: /var/run/token}}]}";
