@@ -7,7 +7,7 @@ use flux_api::helm::HelmRelease;
 use flux_api::meta::GoDuration;
 use flux_helm::is_config_of;
 use flux_release::drift::{Detected, Difference, DriftOptions, Kind, detect};
-use flux_release::{RecordsError, VerifyError};
+use flux_release::{Newest, Records, RecordsError, VerifyError};
 use flux_runtime::outcome::Again;
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Run};
@@ -21,7 +21,7 @@ use super::settings::{Attempt, DriftMode, Remediation};
 use super::settle::settle_conditions;
 use super::snapshot::latest;
 use super::state::{Desired, Found, State, Unknown, determine};
-use super::storage::{Storage, newest};
+use super::storage::newest;
 use super::summary::{observed_digests, summarize};
 use super::{counters, inventory, settings, snapshot, steps};
 
@@ -161,14 +161,9 @@ async fn state(
     let (object, policy) = (&pass.object, &pass.tools.policy);
     let history = &run.status.history;
     let records = pass.records();
-    let storage = Storage {
-        records: &records,
-        cluster: &pass.target.version,
-        namespace: &pass.storage,
-        name: &pass.name,
-    };
-    let record = newest(&storage, history, &pass.tools.seen, &pass.key).await;
-    let record = record.map_err(|error| {
+    let storage = pass.storage(&records);
+    let known = newest(&storage, history, &pass.tools.seen, &pass.key).await;
+    let known = known.map_err(|error| {
         let error = pass.failed(&error);
         ReleaseError::State(format!(
             "failed to retrieve last release from storage: {error}"
@@ -191,12 +186,13 @@ async fn state(
         tests: settings::tests_enabled(object),
         test_failures_count: last.map(|last| !Remediation::of(object, last).ignores_tests),
     };
+    let (record, newest) = known.unzip();
     let found = determine(record.as_ref(), history, &desired);
     let found = found.map_err(|error: Unknown| ReleaseError::State(error.to_string()))?;
     if found.state != State::InSync || settings::drift_mode(object) == DriftMode::Disabled {
         return Ok((found, None));
     }
-    let drift = drift(pass, &records).await?;
+    let drift = drift(pass, &records, newest).await?;
     let state = match &drift {
         Some(drift) if drift.has_changes() => Found::new(State::Drifted, drift.brief()),
         _ => found,
@@ -207,13 +203,14 @@ async fn state(
 /// What differs between the newest record and the cluster (HC-DRIFT-001, HC-DRIFT-011).
 async fn drift(
     pass: &Pass<'_>,
-    records: &flux_release::Records,
+    records: &Records,
+    newest: Option<Newest>,
 ) -> Result<Option<Detected>, ReleaseError> {
-    let release = records
-        .last(&pass.name)
-        .await
-        .map_err(|error| unread(&error))?;
-    let Some(release) = release else {
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    let release = records.read(&pass.name, &newest).await;
+    let Some(release) = release.map_err(|error| unread(&error))? else {
         return Ok(None);
     };
     let detection = pass.object.spec.drift_detection.as_ref();
