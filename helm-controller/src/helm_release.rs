@@ -15,6 +15,7 @@ mod policy;
 mod reason;
 mod release;
 mod settings;
+mod settle;
 mod snapshot;
 mod source;
 mod state;

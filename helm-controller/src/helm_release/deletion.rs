@@ -18,6 +18,9 @@ use super::{HelmReleases, values};
 enum DeletionError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// HC-REMOTE-010
+    #[error("could not get client set for 'Secret' storage driver")]
+    Storage(#[source] ClusterError),
     #[error(transparent)]
     Account(flux_objects::Error),
     #[error(transparent)]
@@ -64,6 +67,11 @@ async fn release(tools: &HelmReleases, run: &mut Run<HelmRelease>) -> Result<(),
             let error = chain(&error);
             tracing::error!(error, "skipping Helm release uninstallation");
             return Ok(());
+        }
+        Err(error) if error.is_of_client() => {
+            let error = DeletionError::Storage(error);
+            run.set_ready_false(R::ConfigFactoryErr, chain(&error));
+            return Err(error);
         }
         Err(error) => {
             let why = chain(&error);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flux_api::meta::GoDuration;
 use flux_cluster::CustomRulesError;
+use flux_runtime::client::ClientError;
 use flux_runtime::outcome::chain;
 use flux_runtime::{Failure, Pace};
 use flux_tenancy::ActingError;
@@ -109,7 +110,7 @@ impl StepError {
                     .quietly()
                     .saying(message)
             }
-            E::Cluster(error) => Failure::retry(R::RESTClientError, error, Pace::BackOff).quietly(),
+            E::Cluster(error) => Failure::retry(error.reason(), error, Pace::BackOff).quietly(),
             E::Uninstall(error) => {
                 Failure::retry(R::UninstallFailed, error, Pace::BackOff).leaving_conditions()
             }
@@ -206,6 +207,23 @@ impl ClusterError {
                 source.is_not_found()
             }
             _ => false,
+        }
+    }
+
+    /// Whether the kubeconfig can be read, but no client can be made with it: upstream finds this out when it makes the one
+    /// for waits, in a deletion when it makes the one for records (HC-REMOTE-009, HC-REMOTE-010).
+    pub(super) const fn is_of_client(&self) -> bool {
+        matches!(
+            &self.0,
+            ActingError::Authorities(_) | ActingError::Client(ClientError::Build(_))
+        )
+    }
+
+    const fn reason(&self) -> R {
+        if self.is_of_client() {
+            R::ResourceManagerError
+        } else {
+            R::RESTClientError
         }
     }
 }

@@ -7,7 +7,7 @@ use flux_cluster::{Cluster, Confidential, CustomRules, ObjectId};
 use flux_errors::chain;
 use flux_helm::action::Action;
 use flux_helm::{Release, Values};
-use flux_release::{Options, PerformError, Records, Releaser};
+use flux_release::{Newest, Options, PerformError, Records, Releaser};
 use flux_runtime::Run;
 use flux_runtime::queue::Key;
 
@@ -16,6 +16,7 @@ use super::chart::Loaded;
 use super::decision::Step;
 use super::logs::Logs;
 use super::owner::GROUP;
+use super::storage::{self, Storage};
 
 /// The inputs of a pass over a release.
 pub(super) struct Pass<'p> {
@@ -55,6 +56,8 @@ pub(super) struct ActionFailed(pub(super) String);
 pub(super) struct Performed {
     /// Each record that was written, in its last state, in the order of the last writes.
     pub(super) stored: Vec<Release>,
+    /// The newest of them, if the server stores what was sent.
+    pub(super) newest: Option<Newest>,
     /// The record of the action.
     pub(super) release: Release,
     pub(super) result: Result<(), ActionFailed>,
@@ -102,8 +105,38 @@ impl Pass<'_> {
         Performed {
             result: done.result.map_err(|error| self.failed(&error)),
             stored: done.stored,
+            newest: done.newest,
             release: done.release,
         }
+    }
+
+    /// Where the records are.
+    pub(super) fn storage<'s>(&'s self, records: &'s Records) -> Storage<'s> {
+        Storage {
+            records,
+            cluster: &self.target.version,
+            namespace: &self.storage,
+            name: &self.name,
+        }
+    }
+
+    /// Keeps what an action has stored as its newest record, so that the next look at it need not read it. The history has
+    /// it already.
+    pub(super) fn remember(&self, run: &Run<HelmRelease>, newest: Option<Newest>, last: &Release) {
+        let newest = newest.filter(|newest| newest.revision == last.revision);
+        let Some(newest) = newest else {
+            return;
+        };
+        let records = self.records();
+        let (history, seen) = (&run.status.history, &self.tools.seen);
+        storage::remember(
+            &self.storage(&records),
+            &newest,
+            last,
+            history,
+            seen,
+            &self.key,
+        );
     }
 }
 
@@ -120,6 +153,7 @@ pub(super) fn releaser(target: &Target, storage: &str, logs: &Logs, options: &Op
 /// What an action did, with its error.
 pub(super) struct Done {
     pub(super) stored: Vec<Release>,
+    pub(super) newest: Option<Newest>,
     pub(super) release: Release,
     pub(super) result: Result<(), PerformError>,
 }
@@ -157,6 +191,7 @@ pub(super) async fn perform(
         .await;
     Done {
         stored,
+        newest: performed.newest,
         release: performed.release,
         result: performed.result,
     }

@@ -55,7 +55,7 @@ flux_runtime::reasons! {
         RESTClientError,
         /// An action failed before it changed anything.
         ReconcileError,
-        /// There is no client for the wait for objects. Upstream's controller sets it; an object that it left so may still have it.
+        /// There is no client for the wait for objects.
         ResourceManagerError,
         /// The attempts are used up.
         RetriesExceeded,

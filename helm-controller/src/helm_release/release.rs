@@ -7,8 +7,7 @@ use flux_api::helm::HelmRelease;
 use flux_api::meta::GoDuration;
 use flux_helm::is_config_of;
 use flux_release::drift::{Detected, Difference, DriftOptions, Kind, detect};
-use flux_release::{RecordsError, VerifyError};
-use flux_runtime::conditions::Status;
+use flux_release::{Newest, Records, RecordsError, VerifyError};
 use flux_runtime::outcome::Again;
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Run};
@@ -18,12 +17,12 @@ use super::decision::{
     repeated,
 };
 use super::pass::{ActionFailed, Pass};
-use super::reason::HelmReleaseReason as R;
 use super::settings::{Attempt, DriftMode, Remediation};
-use super::snapshot::{full_name, latest};
+use super::settle::settle_conditions;
+use super::snapshot::latest;
 use super::state::{Desired, Found, State, Unknown, determine};
-use super::storage::{Storage, newest};
-use super::summary::{DRIFTED, RELEASED, REMEDIATED, observed_digests, summarize};
+use super::storage::newest;
+use super::summary::{observed_digests, summarize};
 use super::{counters, inventory, settings, snapshot, steps};
 
 /// Why a pass ended with an error.
@@ -162,14 +161,9 @@ async fn state(
     let (object, policy) = (&pass.object, &pass.tools.policy);
     let history = &run.status.history;
     let records = pass.records();
-    let storage = Storage {
-        records: &records,
-        cluster: &pass.target.version,
-        namespace: &pass.storage,
-        name: &pass.name,
-    };
-    let record = newest(&storage, history, &pass.tools.seen, &pass.key).await;
-    let record = record.map_err(|error| {
+    let storage = pass.storage(&records);
+    let known = newest(&storage, history, &pass.tools.seen, &pass.key).await;
+    let known = known.map_err(|error| {
         let error = pass.failed(&error);
         ReleaseError::State(format!(
             "failed to retrieve last release from storage: {error}"
@@ -192,12 +186,13 @@ async fn state(
         tests: settings::tests_enabled(object),
         test_failures_count: last.map(|last| !Remediation::of(object, last).ignores_tests),
     };
+    let (record, newest) = known.unzip();
     let found = determine(record.as_ref(), history, &desired);
     let found = found.map_err(|error: Unknown| ReleaseError::State(error.to_string()))?;
     if found.state != State::InSync || settings::drift_mode(object) == DriftMode::Disabled {
         return Ok((found, None));
     }
-    let drift = drift(pass, &records).await?;
+    let drift = drift(pass, &records, newest).await?;
     let state = match &drift {
         Some(drift) if drift.has_changes() => Found::new(State::Drifted, drift.brief()),
         _ => found,
@@ -208,13 +203,14 @@ async fn state(
 /// What differs between the newest record and the cluster (HC-DRIFT-001, HC-DRIFT-011).
 async fn drift(
     pass: &Pass<'_>,
-    records: &flux_release::Records,
+    records: &Records,
+    newest: Option<Newest>,
 ) -> Result<Option<Detected>, ReleaseError> {
-    let release = records
-        .last(&pass.name)
-        .await
-        .map_err(|error| unread(&error))?;
-    let Some(release) = release else {
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    let release = records.read(&pass.name, &newest).await;
+    let Some(release) = release.map_err(|error| unread(&error))? else {
         return Ok(None);
     };
     let detection = pass.object.spec.drift_detection.as_ref();
@@ -364,91 +360,6 @@ async fn unusable_target(
         }
         Err(error) => Ok(Some(error.to_string())),
     }
-}
-
-/// Sets the conditions that follow from the state alone (HC-ACT-048 to HC-ACT-050, HC-ACT-108, HC-DRIFT-012).
-fn settle_conditions(
-    pass: &Pass<'_>,
-    run: &mut Run<HelmRelease>,
-    state: State,
-    drift: Option<&Detected>,
-    next: Next,
-) {
-    let current = latest(&run.status.history).cloned();
-    match state {
-        State::InSync if next == Next::Done => {
-            upgraded_by_rollback(run);
-            released_after_all(pass, run);
-            if settings::drift_mode(&pass.object) != DriftMode::Disabled {
-                let message = "No drift detected against the cluster state";
-                run.conditions
-                    .set(DRIFTED, Status::False, R::NoDriftDetected, message);
-            }
-        }
-        State::Untested => upgraded_by_rollback(run),
-        State::Drifted => {
-            let (Some(current), Some(drift)) = (current, drift) else {
-                return;
-            };
-            let message = format!(
-                "Cluster state of release {} has drifted from the desired state:\n{}",
-                full_name(&current),
-                drift.summary()
-            );
-            run.warn(R::DriftDetected, &*message, &[].into());
-            run.conditions
-                .set(DRIFTED, Status::True, R::DriftDetected, message);
-        }
-        _ => {}
-    }
-}
-
-/// The release that a rollback made is the one that the spec wants now (HC-ACT-048).
-fn upgraded_by_rollback(run: &mut Run<HelmRelease>) {
-    let current = latest(&run.status.history).cloned();
-    if let Some(current) = current.filter(|_| run.conditions.is_true(REMEDIATED)) {
-        let message = steps::succeeded(Attempt::Upgrade, &current);
-        run.conditions.replace(
-            REMEDIATED,
-            RELEASED,
-            Status::True,
-            R::UpgradeSucceeded,
-            message,
-        );
-    }
-}
-
-/// The release is as wanted although its conditions say otherwise: an attempt whose result was not written, or one that is
-/// not what is wanted any more (HC-ACT-049, HC-ACT-108).
-fn released_after_all(pass: &Pass<'_>, run: &mut Run<HelmRelease>) {
-    if run.conditions.is_true("Ready") && run.conditions.is_true(RELEASED) {
-        return;
-    }
-    let Some(current) = latest(&run.status.history).cloned() else {
-        return;
-    };
-    let reason = run.conditions.get(RELEASED).map(|c| c.reason.clone());
-    let attempt = match reason.as_deref() {
-        Some("InstallFailed") => Attempt::Install,
-        Some("UpgradeFailed") => Attempt::Upgrade,
-        None => match current
-            .action
-            .as_ref()
-            .map(flux_api::helm::ReleaseAction::as_str)
-        {
-            Some("install") => Attempt::Install,
-            _ => Attempt::Upgrade,
-        },
-        Some(_) => return,
-    };
-    let message = steps::succeeded(attempt, &current);
-    run.conditions.set(
-        RELEASED,
-        Status::True,
-        steps::success_reason(attempt),
-        message,
-    );
-    summarize(run, pass.tools.policy.digests);
 }
 
 /// Reports that a step starts (HC-ACT-062).

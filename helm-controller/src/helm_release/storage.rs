@@ -3,7 +3,7 @@
 use flux_api::helm::{HelmRelease, ReleaseSnapshot};
 use flux_helm::Release;
 use flux_release::snapshot::{SnapshotError, verify_record};
-use flux_release::{Records, RecordsError};
+use flux_release::{Newest, Records, RecordsError};
 use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 
@@ -44,7 +44,28 @@ pub(super) struct Storage<'s> {
     pub(super) name: &'s str,
 }
 
-/// The newest record, compared with the latest snapshot. A record that is known costs one request for its metadata.
+impl Storage<'_> {
+    fn identity(&self, newest: &Newest, snapshot: Option<&ReleaseSnapshot>) -> Identity {
+        Identity {
+            cluster: self.cluster.to_owned(),
+            namespace: self.namespace.to_owned(),
+            name: self.name.to_owned(),
+            revision: newest.revision,
+            resource_version: newest.resource_version.clone(),
+            snapshot: snapshot.map(|snapshot| {
+                let version = snapshot.api_version.clone();
+                (
+                    version,
+                    snapshot.digest.clone(),
+                    snapshot.oci_digest.clone(),
+                )
+            }),
+        }
+    }
+}
+
+/// The newest record, compared with the latest snapshot, and what identifies it. A record that is known costs one request
+/// for its metadata.
 ///
 /// # Errors
 /// The records cannot be read (HC-ACT-046).
@@ -53,31 +74,17 @@ pub(super) async fn newest(
     history: &[ReleaseSnapshot],
     seen: &Seen,
     key: &Key,
-) -> Result<Option<Record>, RecordsError> {
+) -> Result<Option<(Record, Newest)>, RecordsError> {
     let Some(newest) = storage.records.newest(storage.name).await? else {
         seen.remove(key);
         return Ok(None);
     };
     let snapshot = latest(history);
-    let of = Identity {
-        cluster: storage.cluster.to_owned(),
-        namespace: storage.namespace.to_owned(),
-        name: storage.name.to_owned(),
-        revision: newest.revision,
-        resource_version: newest.resource_version,
-        snapshot: snapshot.map(|snapshot| {
-            let version = snapshot.api_version.clone();
-            (
-                version,
-                snapshot.digest.clone(),
-                snapshot.oci_digest.clone(),
-            )
-        }),
-    };
+    let of = storage.identity(&newest, snapshot);
     if let Some(known) = seen.get(key).filter(|known| known.of == of) {
-        return Ok(Some(known.record));
+        return Ok(Some((known.record, newest)));
     }
-    let Some(release) = storage.records.last(storage.name).await? else {
+    let Some(release) = storage.records.read(storage.name, &newest).await? else {
         return Ok(None);
     };
     let record = compared(&release, snapshot);
@@ -86,7 +93,24 @@ pub(super) async fn newest(
         record: record.clone(),
     };
     seen.insert(key, known);
-    Ok(Some(record))
+    Ok(Some((record, newest)))
+}
+
+/// Keeps the record that was just written as the newest one: as long as its Secret stays the same, it need not be read.
+pub(super) fn remember(
+    storage: &Storage<'_>,
+    newest: &Newest,
+    release: &Release,
+    history: &[ReleaseSnapshot],
+    seen: &Seen,
+    key: &Key,
+) {
+    let snapshot = latest(history);
+    let known = Known {
+        of: storage.identity(newest, snapshot),
+        record: compared(release, snapshot),
+    };
+    seen.insert(key, known);
 }
 
 /// What a record says, and how it compares with the latest snapshot (HC-ACT-035 to HC-ACT-037).

@@ -35,6 +35,17 @@ impl Bench {
         Self::prepared(topic, |_, _| Ok(settings)).await
     }
 
+    /// With the HelmRelease `web` of a chart that has [`MAP`], which is installed.
+    pub(crate) async fn installed(topic: &str, spec: Value) -> Result<Self> {
+        let bench = Self::start(topic).await?;
+        bench
+            .publish("1.0.0", &[("templates/map.yaml", MAP)])
+            .await?;
+        bench.release(spec).await?;
+        bench.says("True", "InstallSucceeded", "").await?;
+        Ok(bench)
+    }
+
     /// With settings that name the namespace or the artifact server.
     pub(crate) async fn prepared(
         topic: &str,

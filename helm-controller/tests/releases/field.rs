@@ -253,12 +253,7 @@ async fn renderers_that_change_during_an_upgrade_follow_it() -> Result {
 // FR-H-029
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_objects_come_back_only_with_drift_correction() -> Result {
-    let bench = Bench::start("hr-resumed").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-resumed", json!({})).await?;
     let suspend = |suspended: bool| json!({"spec": {"suspend": suspended}});
     let merge = async |patch: Value| bench.namespace.merge(HELM_RELEASE, "web", patch).await;
     merge(suspend(true)).await?;

@@ -7,7 +7,7 @@ use kind_tests::helm_cli::{Helm, program};
 use kind_tests::{Failure, HELM_RELEASE, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, MAP, history};
+use crate::bench::{Bench, history};
 
 /// Runs helm on the cluster of the bench.
 fn helm(bench: &Bench, version: Helm, args: &[&str]) -> Result<String> {
@@ -29,12 +29,7 @@ fn helm(bench: &Bench, version: Helm, args: &[&str]) -> Result<String> {
 // HC-REL-010, HC-REL-011, HC-ACT-037
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_reads_our_releases_and_we_take_back_what_it_changed() -> Result {
-    let bench = Bench::start("hr-helm").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({"values": {"text": "one"}})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-helm", json!({"values": {"text": "one"}})).await?;
     bench.release(json!({"values": {"text": "two"}})).await?;
     bench.says("True", "UpgradeSucceeded", "web.v2").await?;
     for version in [Helm::V3, Helm::V4] {

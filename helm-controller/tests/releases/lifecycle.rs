@@ -132,12 +132,7 @@ async fn a_release_is_installed_upgraded_and_removed() -> Result {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unchanged_release_is_left_alone() -> Result {
-    let bench = Bench::start("hr-idle").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-idle", json!({})).await?;
     bench.run().await?;
     let before = bench.get().await?;
     let events = bench.events.events().len();
@@ -175,12 +170,7 @@ async fn an_unchanged_release_is_left_alone() -> Result {
 // HC-ACT-032, HC-ACT-047, HC-ACT-005
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn annotations_and_suspension_are_respected() -> Result {
-    let bench = Bench::start("hr-force").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-force", json!({})).await?;
     let annotate = async |token: &str, also: &str| {
         let annotations = json!({"reconcile.fluxcd.io/requestedAt": token, also: token});
         let patch = json!({"metadata": {"annotations": annotations}});
@@ -228,13 +218,8 @@ async fn annotations_and_suspension_are_respected() -> Result {
 // HC-ACT-023, HC-ACT-025, HC-ACT-026
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renamed_release_replaces_the_former_one() -> Result {
-    let bench = Bench::start("hr-moved").await?;
+    let bench = Bench::installed("hr-moved", json!({})).await?;
     let ns = bench.namespace.name().to_owned();
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
     bench.release(json!({"releaseName": "site"})).await?;
     let said = format!("Helm install succeeded for release {ns}/site.v1");
     let object = bench.says("True", "InstallSucceeded", &said).await?;

@@ -4,11 +4,12 @@ use kind_tests::requests::Counter;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, HELM_RELEASE, Kind, Result, SECRET, SHARD_LABEL, ensure};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, MAP, has};
+use crate::bench::{Bench, MAP, STUCK, has};
 use crate::refusal::Refusal;
 
 const CRD: Kind = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
 const JOB: Kind = Kind("batch/v1", "Job");
+const INGRESS: Kind = Kind("networking.k8s.io/v1", "Ingress");
 
 /// The definition of a kind `Widget` in a group of the namespace's own, with a schema of its spec.
 struct Widgets {
@@ -131,6 +132,73 @@ async fn jobs_that_their_ttl_removes_are_complete() -> Result {
     Ok(())
 }
 
+// FR-H-040
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_fails_ends_the_wait_of_either_strategy() -> Result {
+    let bench = Bench::start("hr-jobfails").await?;
+    let ns = bench.namespace.name().to_owned();
+    // No node takes its pod until the deadline, behind which the Job has failed.
+    let limits = "  activeDeadlineSeconds: 1\n  ttlSecondsAfterFinished: 3600";
+    let fails = job("{{ .Release.Name }}-job", "", limits);
+    bench
+        .publish("1.0.0", &[("templates/job.yaml", &fails)])
+        .await?;
+    for (strategy, said) in [
+        (
+            "poller",
+            format!("failed early due to stalled resources: [Job/{ns}/poller-job status: 'Failed'"),
+        ),
+        ("legacy", format!("job is failed: {ns}/legacy-job")),
+    ] {
+        let spec = json!({"timeout": "5m", "waitStrategy": {"name": strategy},
+            "values": {"node": "no: such-node"}});
+        bench.release_named(strategy, spec).await?;
+        bench
+            .named_says(strategy, "False", "InstallFailed", &said)
+            .await?;
+    }
+    Ok(())
+}
+
+// FR-H-040
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_gone_before_it_is_looked_at_fails_the_legacy_wait_only() -> Result {
+    let bench = Bench::start("hr-jobgone").await?;
+    let ttl = "  ttlSecondsAfterFinished: 0";
+    // The Deployment is waited for first by `legacy`, the Ingress is applied last.
+    let first = STUCK.replace("stuck", "{{ .Release.Name }}");
+    let job = job("{{ .Release.Name }}-job", "", ttl);
+    let last = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: {{ .Release.Name }}}\nspec: {defaultBackend: {service: {name: a, port: {number: 80}}}}\n";
+    let templates = [
+        ("templates/first.yaml", &*first),
+        ("templates/job.yaml", &job),
+        ("templates/last.yaml", last),
+    ];
+    bench.publish("1.0.0", &templates).await?;
+    for (strategy, status, reason, said) in [
+        ("poller", "True", "InstallSucceeded", ""),
+        (
+            "legacy",
+            "False",
+            "InstallFailed",
+            "jobs.batch \"legacy-job\" not found",
+        ),
+    ] {
+        let spec = json!({"timeout": "5m", "waitStrategy": {"name": strategy}});
+        bench.release_named(strategy, spec).await?;
+        bench
+            .namespace
+            .wait(INGRESS, strategy, "is applied", |_| true)
+            .await?;
+        let job = format!("{strategy}-job");
+        bench.namespace.wait_gone(JOB, &job).await?;
+        let freed = json!({"spec": {"template": {"spec": {"nodeSelector": null}}}});
+        bench.namespace.merge(DEPLOYMENT, strategy, freed).await?;
+        bench.named_says(strategy, status, reason, said).await?;
+    }
+    Ok(())
+}
+
 // FR-H-039
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hook_that_another_client_deletes_is_waited_for_until_the_timeout() -> Result {
@@ -233,12 +301,7 @@ fn deployment(annotations: &str, env: &str) -> String {
 // FR-H-044
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fields_that_a_chart_drops_go_from_objects_that_came_later() -> Result {
-    let bench = Bench::start("hr-fields").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-fields", json!({})).await?;
     let version = async |version: &str, annotations: &str, env: &str| -> Result<Value> {
         let extra = deployment(annotations, env);
         let files = [

@@ -166,14 +166,7 @@ async fn definitions_of_the_chart_come_first() -> Result {
 // HC-ACT-090, HC-UNI-008
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_history_is_replaced_on_request() -> Result {
-    let bench = Bench::start("hr-keep").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench
-        .release(json!({"uninstall": {"keepHistory": true}}))
-        .await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-keep", json!({"uninstall": {"keepHistory": true}})).await?;
     bench.namespace.delete(HELM_RELEASE, "web").await?;
     bench.namespace.wait_gone(HELM_RELEASE, "web").await?;
     bench.wait_revisions(&[(1, "uninstalled")]).await?;

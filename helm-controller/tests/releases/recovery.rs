@@ -121,12 +121,7 @@ async fn a_result_that_was_not_recorded_is_no_reason_for_another_revision() -> R
 // HC-ACT-035, HC-ACT-037, HC-REL-006
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_was_changed_or_deleted_is_made_anew() -> Result {
-    let bench = Bench::start("hr-record").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-record", json!({})).await?;
     let name = "sh.helm.release.v1.web.v1";
     bench.namespace.delete(SECRET, name).await?;
     bench.run().await?;
@@ -157,12 +152,7 @@ const POINTS: [&str; 4] = ["announced", "stored", "applied", "deployed"];
 // FR-H-016
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_is_killed_anywhere_ends_at_the_same_release() -> Result {
-    let mut bench = Bench::start("hr-kills").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({"values": {"text": "0"}})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let mut bench = Bench::installed("hr-kills", json!({"values": {"text": "0"}})).await?;
     for (round, point) in POINTS.into_iter().enumerate() {
         let text = format!("{}", round + 1);
         let last = bench.revisions().await?.last().map_or(0, |(last, _)| *last);

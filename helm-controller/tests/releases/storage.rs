@@ -135,13 +135,8 @@ async fn left(bench: &Bench, conditions: &[(&str, &str, &str)]) -> Result {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_follow_a_release_that_is_in_sync() -> Result {
-    let mut bench = Bench::start("hr-follow").await?;
+    let mut bench = Bench::installed("hr-follow", json!({})).await?;
     let ns = bench.namespace.name().to_owned();
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
     for (conditions, reason) in [
         // HC-ACT-049
         (
@@ -205,14 +200,7 @@ async fn conditions_follow_a_release_that_is_in_sync() -> Result {
 // HC-ACT-094
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forced_upgrades_replace_only_on_the_client_side() -> Result {
-    let bench = Bench::start("hr-put").await?;
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench
-        .release(json!({"install": {"serverSideApply": false}}))
-        .await?;
-    bench.says("True", "InstallSucceeded", "").await?;
+    let bench = Bench::installed("hr-put", json!({"install": {"serverSideApply": false}})).await?;
     for (mode, text, revision, replaced) in [
         ("disabled", "one", "web.v2", true),
         ("enabled", "two", "web.v3", false),

@@ -102,13 +102,8 @@ async fn what_was_never_installed_needs_no_uninstallation() -> Result {
 // HC-UNI-005
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_cannot_be_reached_blocks_a_deletion() -> Result {
-    let bench = Bench::start("hr-stays").await?;
+    let bench = Bench::installed("hr-stays", json!({})).await?;
     let ns = bench.namespace.name().to_owned();
-    bench
-        .publish("1.0.0", &[("templates/map.yaml", MAP)])
-        .await?;
-    bench.release(json!({})).await?;
-    bench.says("True", "InstallSucceeded", "").await?;
     let secret = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kube", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}}, "stringData": data});
     // HC-REMOTE-017: a file of the controller's own disk
     let file = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}], clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {tokenFile: /var/run/token}}]}";
@@ -132,6 +127,22 @@ async fn a_cluster_that_cannot_be_reached_blocks_a_deletion() -> Result {
         bench.namespace.get(CONFIG_MAP, "web-map").await?.is_some(),
         "the map went"
     );
+    // HC-REMOTE-010: one that can be read, whose authorities contain no certificate
+    let authorities = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}], clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1', certificate-authority-data: bm90aGluZw==}}], users: [{name: u, user: {token: t}}]}";
+    bench
+        .namespace
+        .apply(&secret(json!({"value": authorities})).to_string())
+        .await?;
+    let none = "unable to load root certificates: unable to parse bytes as PEM block";
+    let said = format!("could not get client set for 'Secret' storage driver: {none}");
+    bench.says("False", "ConfigFactoryErr", &said).await?;
+    // HC-REMOTE-009
+    let other = json!({"kubeConfig": {"secretRef": {"name": "kube"}}});
+    bench.release_named("other", other).await?;
+    bench
+        .named_says("other", "False", "ResourceManagerError", none)
+        .await?;
+    bench.namespace.delete(HELM_RELEASE, "other").await?;
     // HC-REMOTE-016: the labelled Secret is watched
     let kubeconfig = std::fs::read_to_string(bench.namespace.cluster().kubeconfig())?;
     bench

@@ -86,8 +86,9 @@ async fn rejected_records_are_reported_with_the_servers_message() -> Result {
         ..Release::default()
     };
     record.set_status(Status::PendingInstall, "x");
-    let told = |result: Result<(), flux_release::RecordsError>| {
-        result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
+    let told = |result: Result<_, flux_release::RecordsError>| {
+        let stored = |_: Option<flux_release::Newest>| "stored".to_owned();
+        result.map_or_else(|error| chain(&error), stored)
     };
     record.labels.insert("team".to_owned(), "a".to_owned());
     // HE-REL-013, HC-REL-003: the first and the last write each set a time

@@ -8,19 +8,18 @@ use serde::Deserialize;
 const ACCEPT: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
-/// The version of the cluster, and the versions and kinds that it serves: one discovery for each action (HE-OBJ-008,
-/// HE-OBJ-009, HE-OBJ-010, HC-REMOTE-014). Returned with what Helm would warn about.
+/// The capabilities of a cluster whose version may be known already.
 ///
 /// # Errors
 /// The cluster does not answer.
-pub async fn capabilities(cluster: &Cluster) -> Result<(Capabilities, Vec<String>), RequestError> {
+pub(crate) async fn capabilities(
+    cluster: &Cluster,
+    version: Option<&KubeVersion>,
+) -> Result<(Capabilities, Vec<String>), RequestError> {
     let discovery = cluster.discovery();
-    let version: Version = discovery.document("/version", "application/json").await?;
-    let kube_version = KubeVersion {
-        version: version.git,
-        normalized: String::new(),
-        major: version.major,
-        minor: version.minor,
+    let kube_version = match version {
+        Some(version) => version.clone(),
+        None => version_of(cluster).await?,
     };
     let mut found = Discovery::default();
     for root in ["/api", "/apis"] {
@@ -32,6 +31,17 @@ pub async fn capabilities(cluster: &Cluster) -> Result<(Capabilities, Vec<String
         }
     }
     Ok(Capabilities::of_cluster(kube_version, &found))
+}
+
+async fn version_of(cluster: &Cluster) -> Result<KubeVersion, RequestError> {
+    let discovery = cluster.discovery();
+    let version: Version = discovery.document("/version", "application/json").await?;
+    Ok(KubeVersion {
+        version: version.git,
+        normalized: String::new(),
+        major: version.major,
+        minor: version.minor,
+    })
 }
 
 /// Asks for the kinds of each version: an older server does not have them in one document.

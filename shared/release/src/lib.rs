@@ -38,7 +38,7 @@
 //! | snapshots in a HelmRelease's status (HC-ACT-076..088) | [`snapshot`] |
 //!
 //! | definitions in a chart's `crds` folder (HC-CRD) | [`Releaser::apply_definitions`] |
-//! | `.Capabilities` (HE-OBJ-008..010) | [`capabilities()`] |
+//! | `.Capabilities` (HE-OBJ-008..010) | [`Releaser::capabilities`] |
 //!
 //! The caller renders charts, and writes the status of a HelmRelease.
 
@@ -65,7 +65,6 @@ mod update;
 mod values;
 mod waiting;
 
-pub use capabilities::capabilities;
 pub use definitions::{AppliedDefinitions, CrdPolicy};
 pub use error::{
     BeginError, DefinitionsError, DriftError, LegacyError, PerformError, RecordsError,

@@ -122,9 +122,21 @@ impl Records {
     /// # Errors
     /// The server's, or the records exceed [`MAX_HISTORY_BYTES`].
     pub async fn last(&self, release: &str) -> Result<Option<Release>, RecordsError> {
-        let Some(newest) = self.newest(release).await? else {
-            return Ok(self.history(release).await?.pop());
-        };
+        match self.newest(release).await? {
+            Some(newest) => self.read(release, &newest).await,
+            None => Ok(self.history(release).await?.pop()),
+        }
+    }
+
+    /// As [`Records::last`], if [`Records::newest`] was called already.
+    ///
+    /// # Errors
+    /// As [`Records::last`].
+    pub async fn read(
+        &self,
+        release: &str,
+        newest: &Newest,
+    ) -> Result<Option<Release>, RecordsError> {
         match self.get(release, newest.revision).await {
             Ok(Some(record)) if record.revision == newest.revision => Ok(Some(record)),
             Ok(_) | Err(RecordsError::Decode { .. }) => Ok(self.history(release).await?.pop()),
@@ -163,31 +175,33 @@ impl Records {
         }
     }
 
-    /// Stores a new record.
+    /// Stores a new record. `None` if the server stores something else than was sent.
     ///
     /// # Errors
     /// A record of this revision exists, or the server does not store the new one.
-    pub async fn create(&self, record: &Release) -> Result<(), RecordsError> {
+    pub async fn create(&self, record: &Release) -> Result<Option<Newest>, RecordsError> {
         let secret = secret_of(record, "create", "createdAt")?;
         let made = async { self.secrets()?.create(&self.params(), &secret).await }.await;
-        made.map(drop).map_err(|error| {
-            let error = RequestError::from(error);
-            match error.reason.as_str() {
-                "AlreadyExists" => RecordsError::Exists,
-                _ => RecordsError::Create(error),
-            }
-        })
+        made.map(|stored| as_sent(record, &secret, stored))
+            .map_err(|error| {
+                let error = RequestError::from(error);
+                match error.reason.as_str() {
+                    "AlreadyExists" => RecordsError::Exists,
+                    _ => RecordsError::Create(error),
+                }
+            })
     }
 
-    /// Overwrites the stored record of this revision, regardless of its last writer (HC-REL-005).
+    /// Overwrites the stored record of this revision, regardless of its last writer (HC-REL-005). `None` if the server
+    /// stores something else than was sent.
     ///
     /// # Errors
     /// The server's, also if there is no such record.
-    pub async fn update(&self, record: &Release) -> Result<(), RecordsError> {
+    pub async fn update(&self, record: &Release) -> Result<Option<Newest>, RecordsError> {
         let secret = secret_of(record, "update", "modifiedAt")?;
         let key = secret_name(&record.name, record.revision);
         let made = async { self.secrets()?.replace(&key, &self.params(), &secret).await }.await;
-        made.map(drop)
+        made.map(|stored| as_sent(record, &secret, stored))
             .map_err(|error| RecordsError::Update(error.into()))
     }
 
@@ -261,6 +275,16 @@ fn secret_of(record: &Release, verb: &'static str, stamp: &str) -> Result<Secret
         type_: Some(SECRET_TYPE.to_owned()),
         data: Some(data),
         ..Secret::default()
+    })
+}
+
+/// A record as it is stored, if that is what was sent.
+fn as_sent(record: &Release, sent: &Secret, stored: Secret) -> Option<Newest> {
+    let is_same = value_of(sent) == value_of(&stored);
+    let resource_version = stored.metadata.resource_version?;
+    is_same.then_some(Newest {
+        revision: record.revision,
+        resource_version,
     })
 }
 

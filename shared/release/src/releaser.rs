@@ -1,6 +1,6 @@
 //! Starts actions, and performs them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flux_cluster::{Cluster, CustomRules, RequestError};
@@ -8,12 +8,13 @@ use flux_helm::action::{
     Action, Failed, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test,
     TestOptions, Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
 };
-use flux_helm::{Release, Time};
+use flux_helm::{Capabilities, KubeVersion, Release, Time};
 use kube::api::PropagationPolicy;
 
+use crate::capabilities::capabilities;
 use crate::error::{BeginError, PerformError, RecordsError, StepError};
 use crate::log::{HelmLog, NoLog};
-use crate::records::Records;
+use crate::records::{Newest, Records};
 use crate::run::Run;
 
 /// The propagation policy of deletions: when dependents are deleted.
@@ -83,6 +84,8 @@ pub struct Performed {
     pub release: Release,
     /// Helm's text about objects that were not deleted.
     pub info: String,
+    /// The newest record that was written; `None` if the server stores something else than was sent.
+    pub newest: Option<Newest>,
     /// The outcome.
     pub result: Result<(), PerformError>,
 }
@@ -92,6 +95,8 @@ pub struct Releaser {
     cluster: Cluster,
     records: Records,
     options: Options,
+    /// What the cluster says of itself, once it was asked.
+    version: OnceLock<KubeVersion>,
 }
 
 impl Releaser {
@@ -101,6 +106,7 @@ impl Releaser {
             records: Records::new(&cluster, storage_namespace),
             cluster,
             options,
+            version: OnceLock::new(),
         }
     }
 
@@ -258,6 +264,7 @@ impl Releaser {
         });
         Performed {
             info: run.info,
+            newest: run.newest,
             release: action.into_release(),
             result,
         }
@@ -265,8 +272,25 @@ impl Releaser {
 
     /// Checks whether the cluster answers (HE-ACT-001).
     async fn reachable(&self) -> Result<(), RequestError> {
-        let version = self.cluster.client().apiserver_version().await;
-        version.map(drop).map_err(RequestError::from)
+        let version = self.cluster.client().apiserver_version().await?;
+        let version = KubeVersion {
+            version: version.git_version,
+            normalized: String::new(),
+            major: version.major,
+            minor: version.minor,
+        };
+        // Another answer of the same cluster is as good.
+        let _ = self.version.set(version);
+        Ok(())
+    }
+
+    /// The version of the cluster, and the versions and kinds that it serves: one discovery for each action (HE-OBJ-008,
+    /// HE-OBJ-009, HE-OBJ-010, HC-REMOTE-014). Returned with what Helm would warn about.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub async fn capabilities(&self) -> Result<(Capabilities, Vec<String>), RequestError> {
+        capabilities(&self.cluster, self.version.get()).await
     }
 
     async fn history(&self, name: &str) -> Result<History, RecordsError> {

@@ -18,6 +18,7 @@ use crate::delete::{Owned, delete_all, owned, unchecked};
 use crate::error::StepError;
 use crate::kinds::Kinds;
 use crate::log::{Lines, LogLevel};
+use crate::records::Newest;
 use crate::releaser::{Options, Releaser};
 use crate::update::{Change, Done};
 use crate::waiting::Waiting;
@@ -43,6 +44,8 @@ pub(crate) struct Run<'r> {
     /// The objects of hooks, by manifest.
     pub(crate) hooks: HashMap<String, Arc<Vec<Object>>>,
     pub(crate) info: String,
+    /// The newest record that was written, if the server stores what was sent.
+    pub(crate) newest: Option<Newest>,
 }
 
 impl<'r> Run<'r> {
@@ -64,6 +67,7 @@ impl<'r> Run<'r> {
             deleting: Vec::new(),
             hooks: HashMap::new(),
             info: String::new(),
+            newest: None,
         }
     }
 
@@ -126,12 +130,14 @@ impl<'r> Run<'r> {
             Step::CheckExisting => self.check_existing().await,
             Step::CreateNamespace => self.create_namespace().await,
             Step::CreateRecord(record) => {
-                records.create(record).await?;
+                let written = records.create(record).await?;
+                self.wrote(record, written);
                 stored(record);
                 Ok(())
             }
             Step::UpdateRecord(record) => {
-                records.update(record).await?;
+                let written = records.update(record).await?;
+                self.wrote(record, written);
                 stored(record);
                 Ok(())
             }
@@ -163,6 +169,13 @@ impl<'r> Run<'r> {
                 wait.gone(&self.deleting).await
             }
             Step::Done(_) => Ok(()),
+        }
+    }
+
+    fn wrote(&mut self, record: &Release, written: Option<Newest>) {
+        let newest = self.newest.as_ref();
+        if newest.is_none_or(|newest| newest.revision <= record.revision) {
+            self.newest = written;
         }
     }
 

@@ -291,7 +291,9 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
                 .metrics
                 .forget(&R::Kind::kind(&()), run.name(), run.namespace());
             // Another finalizer holds the object: its last status can be read.
-            if !run.object.finalizers().is_empty()
+            let own = run.settings().finalizer;
+            let mut finalizers = run.object.finalizers().iter();
+            if finalizers.any(|finalizer| finalizer != own)
                 && let Err(error) = run.patch().await
             {
                 return Ending::failed(outcome::chain(&error));

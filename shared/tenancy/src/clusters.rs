@@ -18,9 +18,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::Kubeconfig;
 use kube::{Client, Config, Resource};
 
-use crate::KubeConfigFlags;
 use crate::kubeconfig::{KubeConfigError, sanitized};
 use crate::remote::{self, Description, Finder, RemoteError};
+use crate::{KubeConfigFlags, authorities};
 
 /// Limit on cached identities. Beyond it the whole cache is cleared.
 const MAX_IDENTITIES: usize = 256;
@@ -134,6 +134,9 @@ pub enum ActingError {
     /// The client was not made before the process ended.
     #[error("the client of the remote cluster could not be created")]
     Interrupted,
+    /// The cluster's certificate authorities contain no certificate (HC-REMOTE-009).
+    #[error("{0}")]
+    Authorities(&'static str),
     /// The reference names neither a Secret nor a ConfigMap.
     #[error(
         "invalid .spec.kubeConfig, neither .spec.kubeConfig.provider nor .spec.kubeConfig.secretRef is set"
@@ -308,7 +311,9 @@ impl Clusters {
         {
             return Ok(acting(cluster));
         }
-        let mut config = client::from_kubeconfig(kubeconfig()?).await?;
+        let kubeconfig = kubeconfig()?;
+        authorities::check(&kubeconfig).map_err(ActingError::Authorities)?;
+        let mut config = client::from_kubeconfig(kubeconfig).await?;
         // Without impersonation, as upstream.
         let factory = self.factory.remote(&config).await;
         if let Some(user) = &user {

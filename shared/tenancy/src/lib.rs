@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod authorities;
 mod clusters;
 mod flags;
 mod kubeconfig;

@@ -238,6 +238,18 @@ fn clusters_have_texts_of_their_own() {
             ("RESTClientError", want, BACK_OFF)
         );
     }
+    // HC-REMOTE-009
+    let error = ClusterError(ActingError::Authorities("unable to load root certificates"));
+    assert!(!error.is_not_found());
+    let told = told(StepError::from(error));
+    assert_eq!(
+        (told.reason, &*told.message, told.next),
+        (
+            "ResourceManagerError",
+            "unable to load root certificates",
+            BACK_OFF
+        )
+    );
 }
 
 #[test]

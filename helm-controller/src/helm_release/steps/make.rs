@@ -64,9 +64,11 @@ pub(in super::super) async fn make(
     let logs = Logs::default();
     let started_action = start(pass, attempt, &logs).await;
     pass.tools.charts.keep(&pass.loaded);
+    let mut newest = None;
     let (stored, result) = match started_action {
         Ok((releaser, action)) => {
             let performed = pass.perform(run, &releaser, action).await;
+            newest = performed.newest;
             (performed.stored, performed.result)
         }
         Err(error) => (Vec::new(), Err(pass.failed(&error))),
@@ -78,6 +80,7 @@ pub(in super::super) async fn make(
     let digest = &pass.loaded.oci_digest;
     snapshot::record(history, &stored, algorithm, action.as_str(), digest);
     if let Some(last) = stored.last() {
+        pass.remember(run, newest, last);
         take_inventory(pass, run, last).await;
     }
     let result = match result {
@@ -138,6 +141,7 @@ async fn start_install(pass: &Pass<'_>, logs: &Logs) -> Result<(Releaser, Action
     let chart = pass.loaded.chart.clone();
     let rendered = render(
         pass,
+        &releaser,
         chart,
         pass.values.clone(),
         (install.revision(), false),
@@ -181,6 +185,7 @@ async fn start_upgrade(pass: &Pass<'_>, logs: &Logs) -> Result<(Releaser, Action
     }
     let rendered: Rendered = render(
         pass,
+        &releaser,
         chart.clone(),
         values.clone(),
         (upgrade.revision(), true),

@@ -80,6 +80,7 @@ async fn roll_back_to_previous(
             // Its first write made the snapshot, its last one says what became of it (HC-ACT-081).
             if let Some(last) = performed.stored.last() {
                 snapshot::update(&mut run.status.history, last, algorithm, "rollback");
+                pass.remember(run, performed.newest, last);
                 take_inventory(pass, run, last).await;
             }
             performed.result

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::{ParsedChart, RenderOptions, Rendered, Values};
 use flux_kustomize::Allowance;
+use flux_release::Releaser;
 use flux_release::post_render::PostRenderers;
 use rand::Rng as _;
 
@@ -17,6 +18,7 @@ use super::make::NotStarted;
 /// The manifests of the chart for this revision of the release; the second part of `revision` says whether it is an upgrade.
 pub(super) async fn render(
     pass: &Pass<'_>,
+    releaser: &Releaser,
     chart: ParsedChart,
     values: Values,
     (revision, is_upgrade): (i64, bool),
@@ -25,7 +27,7 @@ pub(super) async fn render(
     let (object, policy) = (&pass.object, &pass.tools.policy);
     let spec = &object.spec;
     let cluster = &pass.target.cluster;
-    let capabilities = flux_release::capabilities(cluster).await;
+    let capabilities = releaser.capabilities().await;
     let (capabilities, warnings) = capabilities.map_err(NotStarted::Capabilities)?;
     for warning in warnings {
         tracing::debug!("warning: {warning}");

@@ -70,6 +70,9 @@ async fn run_tests(pass: &Pass<'_>, run: &mut Run<HelmRelease>) -> Result<(), Ac
             tested.test_hooks = Some(test_hooks(record, &spec.filters));
         }
     }
+    if let Some(last) = performed.stored.last() {
+        pass.remember(run, performed.newest, last);
+    }
     performed.result?;
     check_tested(&current, &performed.release)
 }

@@ -48,7 +48,7 @@ async fn versions_and_kinds_are_discovered() {
             json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items }),
         )
     };
-    let (found, warnings) = capabilities(&cluster(aggregated)).await.unwrap();
+    let (found, warnings) = capabilities(&cluster(aggregated), None).await.unwrap();
     assert_eq!(found.kube_version.version, "v1.37.1-eks-1");
     assert_eq!(found.kube_version.minor, "37+");
     assert_eq!(
@@ -98,7 +98,7 @@ async fn servers_without_aggregated_discovery_are_asked_for_each_version() {
             json!({ "kind": "Status", "status": "Failure", "code": 503, "reason": "ServiceUnavailable", "message": "unable to handle the request" }),
         ),
     };
-    let (found, warnings) = capabilities(&cluster(plain)).await.unwrap();
+    let (found, warnings) = capabilities(&cluster(plain), None).await.unwrap();
     assert_eq!(
         found.api_versions,
         ["apps/v1", "apps/v1/Scale", "gone/v1", "v1", "v1/Pod"]
@@ -113,5 +113,5 @@ async fn servers_without_aggregated_discovery_are_asked_for_each_version() {
             json!({ "kind": "Status", "status": "Failure", "code": 500, "reason": "", "message": "no" }),
         )
     };
-    assert!(capabilities(&cluster(silent)).await.is_err());
+    assert!(capabilities(&cluster(silent), None).await.is_err());
 }

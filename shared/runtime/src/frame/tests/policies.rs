@@ -604,6 +604,45 @@ async fn a_wait_holds_no_worker_and_ends_by_trigger_or_shutdown() {
     }
 }
 
+/// Sets a condition when its object is deleted.
+struct Leaving;
+
+impl Reconciler for Leaving {
+    type Kind = HelmRelease;
+
+    fn suspended(&self, _: &HelmRelease) -> bool {
+        false
+    }
+
+    async fn reconcile(&self, _: &mut Run<HelmRelease>) -> Result<Outcome, Failure> {
+        Ok(Outcome::ready(SUCCEEDED, "reconciled", MINUTE))
+    }
+
+    async fn finalize(&self, run: &mut Run<HelmRelease>) -> Result<(), Failure> {
+        run.conditions
+            .set(RELEASED, Status::False, "Uninstalled", "it is gone");
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_status_is_written_if_another_finalizer_holds_the_object() {
+    let settings = Settings {
+        conditions: &[RELEASED],
+        ..SETTINGS
+    };
+    for (other, writes) in [(None, 1), (Some("foregroundDeletion"), 2)] {
+        let mut object = release(&json!({}));
+        let finalizers = object["metadata"]["finalizers"].as_array_mut().unwrap();
+        finalizers.extend(other.map(Value::from));
+        let world = World::holding(object);
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        world.api.meddle(&deleted);
+        assert_eq!(world.run(Leaving, settings).await, Again::Never);
+        assert_eq!(world.api.written().len(), writes, "{other:?}");
+    }
+}
+
 /// Reconciles HelmRepositories of type default only.
 struct Repositories;
 
