@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::send::{Exchange, Reply, SendError, Sender};
@@ -11,31 +11,52 @@ use super::status::list;
 use super::text::markdown;
 use crate::event::Event;
 
-/// Makes the request that replaces the comment of this number.
-pub(super) type Update = Box<dyn Fn(u64) -> Exchange + Send + Sync>;
-
-/// Looks for the earlier comment, and replaces it or writes the first.
-pub(crate) struct CommentJob {
+/// The comments of a pull request at a forge: the requests about them, without a body.
+pub(super) struct Thread {
+    /// What the mark of a comment begins with.
+    pub(super) key: &'static str,
     /// Asks for the comments.
     pub(super) list: Exchange,
     /// Where the author's name is in a comment, as a JSON pointer.
     pub(super) author: &'static str,
-    /// The author's name.
-    pub(super) own: String,
-    /// What an own comment contains.
-    pub(super) marker: String,
-    /// Replaces a comment.
-    pub(super) update: Update,
+    /// Replaces a comment: its number is added to the address.
+    pub(super) update: Exchange,
     /// Writes a comment.
     pub(super) create: Exchange,
     /// What the errors of listing, replacing and writing begin with.
     pub(super) texts: [&'static str; 3],
 }
 
+impl Thread {
+    /// What is to be done for an event, as the author `own`.
+    pub(super) fn job(self, settings: &Settings, event: &Event, own: String) -> CommentJob {
+        let marker = marker(self.key, settings, event);
+        let body = json!({"body": body(&marker, event)});
+        CommentJob {
+            thread: Self {
+                update: self.update.json(&body),
+                create: self.create.json(&body),
+                ..self
+            },
+            own,
+            marker,
+        }
+    }
+}
+
+/// Looks for the earlier comment, and replaces it or writes the first.
+pub(crate) struct CommentJob {
+    thread: Thread,
+    /// The author's name.
+    own: String,
+    /// What an own comment contains.
+    marker: String,
+}
+
 impl fmt::Debug for CommentJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommentJob")
-            .field("texts", &self.texts)
+            .field("texts", &self.thread.texts)
             .finish_non_exhaustive()
     }
 }
@@ -43,18 +64,20 @@ impl fmt::Debug for CommentJob {
 impl CommentJob {
     /// Replaces the earlier comment, or writes the first.
     pub(super) async fn run(self, sender: &Sender, deadline: Instant) -> Result<(), SendError> {
-        let [listing, updating, creating] = self.texts;
-        let reply = ask(sender, &self.list, listing, deadline).await?;
+        let thread = &self.thread;
+        let [listing, updating, creating] = thread.texts;
+        let reply = ask(sender, &thread.list, listing, deadline).await?;
         let comments = list(&reply);
         let comments = comments.map_err(|error| SendError::other(format!("{listing}{error}")))?;
         let own = comments.iter().find_map(|comment| self.own(comment));
         match own {
             Some(id) => {
-                let update = (self.update)(id);
+                let mut update = thread.update.clone();
+                update.address = format!("{}/{id}", update.address);
                 ask(sender, &update, updating, deadline).await?;
             }
             None => {
-                ask(sender, &self.create, creating, deadline).await?;
+                ask(sender, &thread.create, creating, deadline).await?;
             }
         }
         Ok(())
@@ -62,7 +85,7 @@ impl CommentJob {
 
     /// The number of a comment, if it is the earlier one.
     fn own(&self, comment: &Value) -> Option<u64> {
-        let author = comment.pointer(self.author)?.as_str()?;
+        let author = comment.pointer(self.thread.author)?.as_str()?;
         let body = comment["body"].as_str()?;
         (author == self.own && body.contains(&self.marker)).then_some(comment["id"].as_u64()?)
     }
@@ -113,12 +136,12 @@ pub(super) fn number(event: &Event) -> Result<u64, SendError> {
 }
 
 /// What marks the comment of a Provider about an object (NC-GITHUBPULLREQUESTCOMMENT-002).
-pub(super) fn marker(prefix: &str, settings: &Settings, event: &Event) -> String {
+fn marker(prefix: &str, settings: &Settings, event: &Event) -> String {
     let object = event.involved_object.shown();
     format!("<!-- {prefix}:{}/{object} -->", settings.uid)
 }
 
 /// The comment.
-pub(super) fn body(marker: &str, event: &Event) -> String {
+fn body(marker: &str, event: &Event) -> String {
     format!("{marker}\n\n{}", markdown(event))
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::address::{owner_and_name, parse_git, segment};
-use super::comment::{self, CommentJob};
+use super::comment::{self, Thread};
 use super::send::{Exchange, SendError, Sender};
 use super::settings::{ConfigError, Settings};
 use super::status::{StatusJob, Texts, commit, list};
@@ -133,40 +133,26 @@ pub(super) async fn comment(
     let what = "failed to get authenticated user info";
     let request = repository.of_api("user");
     let own = comment::field(sender, &request, what, "login", deadline).await?;
-    Ok(match comment_of(&repository, settings, event, own) {
-        Ok(job) => Job::Comment(job),
+    Ok(match comment::number(event) {
+        Ok(number) => Job::Comment(thread(&repository, number).job(settings, event, own)),
         Err(error) => Job::Fails(error),
     })
 }
 
-fn comment_of(
-    repository: &Repository,
-    settings: &Settings,
-    event: &Event,
-    own: String,
-) -> Result<CommentJob, SendError> {
-    let number = comment::number(event)?;
-    let marker = comment::marker("flux-pr-comment-key", settings, event);
-    let body = json!({"body": comment::body(&marker, event)});
+/// The comments of a pull request.
+fn thread(repository: &Repository, number: u64) -> Thread {
     let comments = format!("issues/{number}/comments");
-    let update = repository
-        .request(Method::PATCH, "issues/comments")
-        .json(&body);
-    Ok(CommentJob {
-        list: repository.request(Method::GET, &format!("{comments}?page=1&limit=100")),
+    let query = "page=1&limit=100";
+    Thread {
+        key: "flux-pr-comment-key",
+        list: repository.request(Method::GET, &format!("{comments}?{query}")),
         author: "/user/login",
-        own,
-        marker,
-        update: Box::new(move |id| {
-            let mut update = update.clone();
-            update.address = format!("{}/{id}", update.address);
-            update
-        }),
-        create: repository.request(Method::POST, &comments).json(&body),
+        update: repository.request(Method::PATCH, "issues/comments"),
+        create: repository.request(Method::POST, &comments),
         texts: [
             "failed to list pull request comments: ",
             "failed to update pull request comment: ",
             "failed to create pull request comment: ",
         ],
-    })
+    }
 }

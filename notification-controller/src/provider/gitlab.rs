@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::address::{parse_git, segment};
-use super::comment::{self, CommentJob};
+use super::comment::{self, Thread};
 use super::send::{Exchange, SendError, Sender};
 use super::settings::{ConfigError, Settings};
 use super::status::{StatusJob, Texts, commit, list};
@@ -110,39 +110,26 @@ pub(super) async fn comment(
         .header("Private-Token", &project.token);
     let what = "failed to get authenticated user info";
     let own = comment::field(sender, &request, what, "username", deadline).await?;
-    Ok(match comment_of(&project, settings, event, own) {
-        Ok(job) => Job::Comment(job),
+    Ok(match comment::number(event) {
+        Ok(number) => Job::Comment(thread(&project, number).job(settings, event, own)),
         Err(error) => Job::Fails(error),
     })
 }
 
-fn comment_of(
-    project: &Project,
-    settings: &Settings,
-    event: &Event,
-    own: String,
-) -> Result<CommentJob, SendError> {
-    let number = comment::number(event)?;
-    let marker = comment::marker("flux-mr-comment-key", settings, event);
-    let body = json!({"body": comment::body(&marker, event)});
+/// The notes of a merge request.
+fn thread(project: &Project, number: u64) -> Thread {
     let notes = format!("merge_requests/{number}/notes");
     let query = "order_by=created_at&per_page=100&sort=asc";
-    let update = project.request(Method::PUT, &notes).json(&body);
-    Ok(CommentJob {
+    Thread {
+        key: "flux-mr-comment-key",
         list: project.request(Method::GET, &format!("{notes}?{query}")),
         author: "/author/username",
-        own,
-        marker,
-        update: Box::new(move |id| {
-            let mut update = update.clone();
-            update.address = format!("{}/{id}", update.address);
-            update
-        }),
-        create: project.request(Method::POST, &notes).json(&body),
+        update: project.request(Method::PUT, &notes),
+        create: project.request(Method::POST, &notes),
         texts: [
             "failed to list merge request notes: ",
             "failed to update merge request note: ",
             "failed to create merge request note: ",
         ],
-    })
+    }
 }

@@ -15,6 +15,8 @@ mod hooks;
 mod identities;
 mod process;
 mod receivers;
+mod senders;
+mod traces;
 
 use kind_tests::controller::Settings;
 use kind_tests::{Cluster, Controller, Failure, Kind, Namespace, Result};

@@ -471,7 +471,16 @@ pub fn main<S>(identity: Identity, flags: ManagerFlags, options: Options, setup:
 where
     S: AsyncFnOnce(&mut Manager) -> Result<(), Fatal>,
 {
-    let traces = Traces::from_env(identity.controller);
+    // Fails if another provider is installed already, which works as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let traces = {
+        // The exporter over gRPC connects on the runtime, and both exporters need the provider of TLS.
+        let _context = runtime.as_ref().ok().map(tokio::runtime::Runtime::enter);
+        Traces::from_env(identity.controller)
+    };
     let log = Log::to_stderr(&flags.log_level, &flags.log_encoding);
     let spans = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| {
         tracing_opentelemetry::layer()
@@ -496,9 +505,6 @@ where
             panics::line(panic)
         );
     }));
-    // Fails if another provider is installed already, which works as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-
     descriptors::raise_limit();
     let result = (|| -> Result<(), Fatal> {
         if let Err(error) = &traces {
@@ -513,20 +519,20 @@ where
         }
         flags::check_selector(&options.selector)?;
         flags::check_selector(&flags.watch_configs_label_selector)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let result = runtime.block_on(async {
+        let runtime = runtime.as_ref().map_err(|error| chain(error))?;
+        runtime.block_on(async {
             let mut manager = Manager::start(identity, flags, options, gates).await?;
             setup(&mut manager).await?;
             tracing::info!(logger = "setup", "starting manager");
             manager.run().await
-        });
-        runtime.shutdown_timeout(Duration::from_millis(100));
-        result
+        })
     })();
+    // The last spans are sent on the runtime.
     if let Ok(Some(traces)) = &traces {
         traces.shutdown();
+    }
+    if let Ok(runtime) = runtime {
+        runtime.shutdown_timeout(Duration::from_millis(100));
     }
     match result {
         Ok(()) => ExitCode::SUCCESS,
