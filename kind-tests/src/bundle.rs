@@ -1,6 +1,8 @@
 //! The files of a release, built from `manifests/` by our own kustomize engine: what `flux install`, kustomize bases of
 //! users and flux-operator download.
 
+mod schemas;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -131,6 +133,14 @@ pub fn flat() -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
+/// The files of `crd-schemas.tar.gz`: a JSON schema of each version of each definition, for editors and validators.
+pub fn schemas() -> Result<BTreeMap<String, String>> {
+    let mut tree = Tree::new();
+    manifests(&mut tree)?;
+    let definitions = serde_saphyr::from_multiple(&build(&tree, "manifests/crds")?)?;
+    schemas::files(definitions)
+}
+
 /// Every file of the release.
 pub fn release(release: &Release) -> Result<Files> {
     let flat = flat()?;
@@ -165,6 +175,7 @@ pub fn release(release: &Release) -> Result<Files> {
         );
     }
     files.insert("manifests.tar.gz".to_owned(), archive(&flat)?);
+    files.insert("crd-schemas.tar.gz".to_owned(), archive(&schemas()?)?);
     for variant in ["install", "openshift"] {
         let text = variant_of(variant, &flat, release)?;
         files.insert(format!("{variant}.yaml"), text.into_bytes());

@@ -140,6 +140,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// A command with arguments to run it under, such as a profiler.
     pub under: Vec<String>,
+    /// Its ports for artifacts, events and webhooks; by default free ones.
+    pub ports: Option<[u16; 3]>,
 }
 
 impl Settings {
@@ -152,6 +154,12 @@ impl Settings {
     /// Adds a flag that the settings can override: of a repeated flag the last value counts.
     pub fn default_flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.insert(0, flag.into());
+        self
+    }
+
+    /// Sets the ports for artifacts, events and webhooks, so that a program that replaces another is found at its addresses.
+    pub fn ports(mut self, ports: [u16; 3]) -> Self {
+        self.ports = Some(ports);
         self
     }
 
@@ -206,7 +214,11 @@ impl Controller {
             Some(program) => program,
             None => tokio::task::spawn_blocking(move || program(&package)).await??,
         };
-        let [health, metrics, storage_port, events, webhooks] = free_ports()?;
+        let [health, metrics] = free_ports()?;
+        let [storage_port, events, webhooks] = match settings.ports {
+            Some(ports) => ports,
+            None => free_ports()?,
+        };
         let cluster = namespace.cluster();
         let user = settings
             .user

@@ -386,7 +386,8 @@ async fn events_of_the_operator(system: &Namespace) -> Result {
     Ok(())
 }
 
-async fn post(address: &str, body: &str) -> Result {
+/// Posts an event to notification-controller, which accepts it.
+pub(crate) async fn post(address: &str, body: &str) -> Result {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     let head = format!(
         "POST / HTTP/1.1\r\nHost: events\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

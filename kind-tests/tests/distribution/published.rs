@@ -2,10 +2,87 @@
 
 use std::collections::BTreeSet;
 
-use kind_tests::{Result, bundle, cache, ensure};
+use kind_tests::bundle::{self, Release};
+use kind_tests::{Result, cache, ensure};
 use serde_json::{Value, json};
 
 use crate::{object, objects};
+
+#[test]
+fn schemas_are_named_and_closed_as_those_of_upstream() -> Result {
+    let schemas = bundle::schemas()?;
+    // As the release of Flux 2.10 lists them, Alerts and Providers of 2.9 included.
+    let wanted = [
+        "_definitions.json",
+        "alert-notification-v1.json",
+        "alert-notification-v1beta3.json",
+        "all.json",
+        "artifactgenerator-source-v1beta1.json",
+        "bucket-source-v1.json",
+        "externalartifact-source-v1.json",
+        "gitrepository-source-v1.json",
+        "helmchart-source-v1.json",
+        "helmrelease-helm-v2.json",
+        "helmrepository-source-v1.json",
+        "imagepolicy-image-v1.json",
+        "imagerepository-image-v1.json",
+        "imageupdateautomation-image-v1.json",
+        "kustomization-kustomize-v1.json",
+        "ocirepository-source-v1.json",
+        "provider-notification-v1.json",
+        "provider-notification-v1beta3.json",
+        "receiver-notification-v1.json",
+    ];
+    // Besides these, the definitions have the versions that older objects were stored in.
+    for name in wanted {
+        ensure!(
+            schemas.contains_key(name),
+            "no {name} among {:?}",
+            schemas.keys()
+        );
+    }
+
+    let parse = |name: &str| -> Result<Value> {
+        let text = schemas.get(name).map_or("", String::as_str);
+        Ok(serde_json::from_str(text)?)
+    };
+    let schema = parse("kustomization-kustomize-v1.json")?;
+    let spec = &schema["properties"]["spec"];
+    // Unknown fields are refused on every level below the first.
+    assert_eq!(schema["additionalProperties"], Value::Null);
+    assert_eq!(spec["additionalProperties"], false);
+    let source = &spec["properties"]["sourceRef"];
+    assert_eq!(source["additionalProperties"], false);
+    let check = &spec["properties"]["healthChecks"]["items"];
+    assert_eq!(check["additionalProperties"], false);
+    // A map is no list of fields.
+    let labels = &spec["properties"]["commonMetadata"]["properties"]["labels"];
+    assert_eq!(labels["additionalProperties"], json!({"type": "string"}));
+    assert_eq!(schema["properties"]["kind"]["enum"], Value::Null);
+
+    let all = parse("all.json")?;
+    let definitions = parse("_definitions.json")?;
+    let refs = all["oneOf"].as_array().cloned().unwrap_or_default();
+    assert_eq!(refs.len(), schemas.len() - 2);
+    for reference in refs {
+        let reference = reference["$ref"].as_str().unwrap_or_default().to_owned();
+        let id = reference.strip_prefix("_definitions.json#/definitions/");
+        let definition = &definitions["definitions"][id.unwrap_or_default()];
+        let kind = definition["properties"]["kind"]["enum"][0].as_str();
+        ensure!(
+            kind.is_some_and(|kind| reference.ends_with(&format!(".{kind}"))),
+            "{reference}"
+        );
+    }
+    let release = bundle::release(&Release::default())?;
+    ensure!(release.contains_key("crd-schemas.tar.gz"), "no schemas");
+    // FO-BLD-026: the digest of what an installer builds is the revision that it reports
+    ensure!(
+        release == bundle::release(&Release::default())?,
+        "two releases of one source differ"
+    );
+    Ok(())
+}
 
 #[test]
 fn pods_and_ports_have_the_names_that_installers_and_operators_use() -> Result {

@@ -22,7 +22,8 @@ const POD: Kind = Kind("v1", "Pod");
 /// Where upstream's source-controller serves artifacts.
 const UPSTREAM: &str = "http://source-controller.flux-system.svc.cluster.local./";
 
-const MANIFESTS: &str = "
+/// Objects that are applied, none of which is made anew.
+pub(crate) const MANIFESTS: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -161,7 +162,7 @@ async fn applied(namespace: &Namespace) -> Result {
 }
 
 /// Writes the objects as upstream's kustomize-controller applies them, which sends empty fields that its Go types have.
-async fn as_upstream_applies(namespace: &Namespace) -> Result {
+pub(crate) async fn as_upstream_applies(namespace: &Namespace) -> Result {
     let labels = json!({"kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": namespace.name(),
         SHARD_LABEL: namespace.name()});
     let metadata = |name: &str| json!({"name": name, "namespace": namespace.name(), "creationTimestamp": null, "labels": labels});
