@@ -32,6 +32,8 @@ pub struct Gate {
     address: SocketAddr,
     way: watch::Sender<Way>,
     came: watch::Receiver<usize>,
+    /// The most bytes of answers that passed on one connection.
+    passed: watch::Receiver<usize>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -44,16 +46,19 @@ impl Gate {
         let address = listener.local_addr()?;
         let (way, ways) = watch::channel(Way::Open);
         let (count, came) = watch::channel(0);
+        let (most, passed) = watch::channel(0);
+        let most = Arc::new(most);
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.send_modify(|count| *count += 1);
-                tokio::spawn(pass(client, server, ways.clone()));
+                tokio::spawn(pass(client, server, ways.clone(), most.clone()));
             }
         });
         Ok(Self {
             address,
             way,
             came,
+            passed,
             server,
         })
     }
@@ -80,6 +85,12 @@ impl Gate {
         // The sender lives as long as the gate does.
         let _ = came.wait_for(|count| *count >= want).await;
     }
+
+    /// Waits until this many bytes of answers have passed on one connection, those before included.
+    pub async fn wait_for_bytes(&self, bytes: usize) {
+        let mut passed = self.passed.clone();
+        let _ = passed.wait_for(|most| *most >= bytes).await;
+    }
 }
 
 impl Drop for Gate {
@@ -89,13 +100,21 @@ impl Drop for Gate {
     }
 }
 
-async fn pass(client: TcpStream, server: SocketAddr, ways: watch::Receiver<Way>) {
+async fn pass(
+    client: TcpStream,
+    server: SocketAddr,
+    ways: watch::Receiver<Way>,
+    most: Arc<watch::Sender<usize>>,
+) {
     let mut broken = ways.clone();
     let both = async {
         let server = TcpStream::connect(server).await?;
         let ((from_client, to_client), (from_server, to_server)) =
             (client.into_split(), server.into_split());
-        let passed = Arc::new(AtomicUsize::new(0));
+        let passed = Passed {
+            here: AtomicUsize::new(0),
+            most,
+        };
         let up = copy(from_client, to_server, ways.clone(), None);
         let down = copy(from_server, to_client, ways, Some(passed));
         tokio::try_join!(up, down).map(drop)
@@ -107,18 +126,35 @@ async fn pass(client: TcpStream, server: SocketAddr, ways: watch::Receiver<Way>)
     }
 }
 
+/// The bytes that passed on one connection, and the most that passed on any.
+struct Passed {
+    here: AtomicUsize,
+    most: Arc<watch::Sender<usize>>,
+}
+
+impl Passed {
+    fn add(&self, count: usize) {
+        let here = self.here.fetch_add(count, Ordering::Relaxed) + count;
+        self.most.send_if_modified(|most| {
+            let is_more = here > *most;
+            *most = here.max(*most);
+            is_more
+        });
+    }
+}
+
 /// Copies one way until its end; `passed` counts where the bytes count.
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut ways: watch::Receiver<Way>,
-    passed: Option<Arc<AtomicUsize>>,
+    passed: Option<Passed>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let passes = |way: &Way| match (way, &passed) {
             (Way::Open, _) | (Way::Bytes(_), None) => true,
-            (Way::Bytes(most), Some(passed)) => passed.load(Ordering::Relaxed) < *most,
+            (Way::Bytes(most), Some(passed)) => passed.here.load(Ordering::Relaxed) < *most,
             (Way::Silent | Way::Broken, _) => false,
         };
         if ways.wait_for(passes).await.is_err() {
@@ -132,10 +168,10 @@ async fn copy(
         if ways.wait_for(passes).await.is_err() {
             return Ok(());
         }
-        if let Some(passed) = &passed {
-            passed.fetch_add(count, Ordering::Relaxed);
-        }
         to.write_all(&buffer[..count]).await?;
+        if let Some(passed) = &passed {
+            passed.add(count);
+        }
     }
 }
 

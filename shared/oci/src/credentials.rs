@@ -264,6 +264,14 @@ mod tests {
         })
     }
 
+    // SC-AUTH-030: the user ends at the first colon
+    #[test]
+    fn passwords_may_contain_colons() {
+        let auth = STANDARD.encode("flux:pa:ss:");
+        let config = format!(r#"{{"auths": {{"ghcr.io": {{"auth": "{auth}"}}}}}}"#);
+        assert_eq!(user(&config, "ghcr.io/org/app"), "flux:pa:ss:");
+    }
+
     fn auths(keys: &[&str]) -> String {
         let entries: Vec<String> = keys
             .iter()

@@ -1,6 +1,7 @@
 //! Including repositories in others.
 
 use kind_tests::controller::Settings;
+use kind_tests::requests::{Counter, Request};
 use kind_tests::{GIT_REPOSITORY, Result, condition, ensure, is_ready};
 use serde_json::json;
 
@@ -14,6 +15,8 @@ async fn other_repositories_are_included() -> Result {
     world.repo("app.git");
     let library = world.repo("lib.git");
     library.commit("main").file("deep/x", "1").create();
+    let user = world.controller.user();
+    let counter = Counter::start(world.namespace.cluster(), user)?;
     let include = "ref: {branch: main}, include: [{repository: {name: lib}}, {repository: {name: lib}, fromPath: deep, toPath: ../in/here}]";
     world.apply("app", "app.git", include).await?;
     // SC-GIT-091
@@ -40,6 +43,10 @@ async fn other_repositories_are_included() -> Result {
         .log()
         .wait("of the fifth look", again)
         .await?;
+    // SC-GIT-093: it is not asked for, so that no error of a request could stand for its absence
+    let asked = counter.requests()?;
+    let reads = |request: &Request| request.uri.contains("/gitrepositories/lib");
+    ensure!(!asked.is_empty() && !asked.iter().any(reads), "{asked:?}");
     world.recorded("app", "NotFound", &message).await?; // SC-GIT-094: only as event in Kubernetes
     ensure!(world.told("app").is_empty(), "{:?}", world.told("app"));
 

@@ -105,10 +105,16 @@ impl Servers {
         ]
     }
 
-    pub(crate) async fn apply(&self, namespace: &Namespace) -> Result {
+    /// Creates the Secret with the credentials of the store.
+    pub(crate) async fn apply_secret(&self, namespace: &Namespace) -> Result {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"},
             "stringData": {"accesskey": ACCESS_KEY, "secretkey": SECRET_KEY}});
         namespace.apply(&secret.to_string()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn apply(&self, namespace: &Namespace) -> Result {
+        self.apply_secret(namespace).await?;
         for (kind, name, mut spec) in self.objects() {
             spec["interval"] = json!("1h");
             let object = json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": name}, "spec": spec});

@@ -268,6 +268,16 @@ mod tests {
         url.unwrap().to_string()
     }
 
+    // SC-BKT-060: what a server calls the region of a bucket must not name another host
+    #[test]
+    fn a_region_that_is_no_name_does_not_lead_to_another_host() {
+        for region in ["evil.example.com/", "a.b", "a@b", "A", "a#", "eu\u{e9}"] {
+            let url = url("s3.amazonaws.com", true, "plain", region);
+            let begin = "https://plain.s3.dualstack.us-east-1.amazonaws.com/";
+            assert!(url.starts_with(begin), "{region}: {url}");
+        }
+    }
+
     // SC-BKT-060, FR-H-094: who has the bucket in the host, and who in the path
     #[test]
     fn buckets_are_in_the_host_of_amazon_google_and_aliyun() {
