@@ -1,13 +1,11 @@
 //! Sources, Kustomizations, Secrets, tenants and Helm releases.
 
-use std::io::Read as _;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flate2::read::GzDecoder;
 use kind_tests::{
-    BUCKET, CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, HELM_RELEASE, HELM_REPOSITORY, KUSTOMIZATION,
-    Kind, Namespace, OCI_REPOSITORY, Result, SECRET, condition, ensure, is_ready,
+    BUCKET, CONFIG_MAP, DEPLOYMENT, Failure, GIT_REPOSITORY, HELM_RELEASE, HELM_REPOSITORY,
+    KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY, Result, SECRET, condition, ensure, is_ready,
 };
 use registries::Artifact;
 use serde_json::{Value, json};
@@ -124,9 +122,7 @@ async fn sources(world: &World) -> Result {
     let mut names = Vec::new();
     let archive = std::fs::read(path)?;
     for entry in tar::Archive::new(GzDecoder::new(&archive[..])).entries()? {
-        let mut entry = entry?;
-        std::io::copy(&mut entry.by_ref(), &mut std::io::sink())?;
-        names.push(entry.path()?.to_string_lossy().into_owned());
+        names.push(entry?.path()?.to_string_lossy().into_owned());
     }
     // What the page tells to ignore is left out.
     let has = |name: &str| names.iter().any(|own| own == name);
@@ -216,7 +212,7 @@ async fn long_gone_fields(world: &World, tenants: &str) -> Result {
         ),
     ] {
         match world.kubectl(arguments, &with_field).await {
-            Ok(told) => ensure!(false, "{arguments:?}: {told}"),
+            Ok(told) => return Err(Failure::new(format!("{arguments:?}: {told}"))),
             Err(refused) => ensure!(refused.to_string().contains(words), "{refused}"),
         }
     }
@@ -361,10 +357,18 @@ async fn drift(stock: &Namespace) -> Result {
     stock
         .merge(DEPLOYMENT, "stock", json!({"spec": {"replicas": 4}}))
         .await?;
-    stock.request_reconcile(HELM_RELEASE, "stock").await?;
+    let at = stock.request_reconcile(HELM_RELEASE, "stock").await?;
     let corrected = |map: &Value| map["data"]["mode"] == "fast";
     stock
         .wait(CONFIG_MAP, "stock", "is corrected", corrected)
+        .await?;
+    let ended = |object: &Value| {
+        object["status"]["lastHandledReconcileAt"] == at
+            && is_ready(object, "True")
+            && condition(object, "Reconciling").is_none()
+    };
+    stock
+        .wait(HELM_RELEASE, "stock", "has corrected all", ended)
         .await?;
     let deployment = stock.get(DEPLOYMENT, "stock").await?.unwrap_or_default();
     ensure!(deployment["spec"]["replicas"] == 4, "{deployment}");
