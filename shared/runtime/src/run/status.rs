@@ -160,9 +160,13 @@ impl<K: Kind> Run<K> {
             self.context.status_manager,
         )
         .await?;
-        let exists = |object: &K| object.meta().deletion_timestamp.is_none();
-        if let Some(object) = stored.filter(exists) {
-            self.server = self.context.cache.upsert(object);
+        if let Some(object) = stored {
+            // One that is being deleted may be gone already: the cache learns of it by its watch.
+            self.server = if object.meta().deletion_timestamp.is_none() {
+                self.context.cache.upsert(object)
+            } else {
+                Arc::new(object)
+            };
         }
         Ok(())
     }
