@@ -193,3 +193,56 @@ async fn nothing_is_applied_if_the_record_cannot_be_stored() -> Result {
     ensure!(map.is_none(), "it was applied");
     Ok(())
 }
+
+// FR-H-010
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_as_large_as_helms_and_have_no_subcharts() -> Result {
+    let dashboards = noise(900_000);
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n";
+    let alone = files(&[
+        ("templates/map.yaml", map),
+        ("dashboards/a.json", &dashboards),
+    ]);
+    let mut ours = Bench::new("helm-packaged", &alone).await?;
+    let our = ours.install_error().await?;
+    let too_long = "data: Too long: may not be more than 1048576 bytes";
+    ensure!(our.ends_with(too_long), "{our}");
+    let theirs = ours.helm_error(&["install", "web"])?;
+    ensure!(theirs.ends_with(&our), "{theirs}");
+    // The same as a dependency of a chart without anything of its own.
+    let wrapped = [
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: web\nversion: 1.0.0\ndependencies: [{name: a, version: 1.x, repository: ''}]\n",
+        ),
+        (
+            "charts/a/Chart.yaml",
+            "apiVersion: v2\nname: a\nversion: 1.0.0\n",
+        ),
+        ("charts/a/templates/map.yaml", map),
+        ("charts/a/dashboards/a.json", &dashboards),
+    ];
+    ours.change(&wrapped)?;
+    ours.install("{}").await?;
+    // One that nearly fits does so with either.
+    let text = noise(400_000);
+    let nearly = files(&[("templates/map.yaml", map), ("dashboards/a.json", &text)]);
+    let ours = Bench::new("helm-nearly", &nearly).await?;
+    let theirs = Bench::new("helm-nearly-helm", &nearly).await?;
+    ours.install("{}").await?;
+    let output = theirs.helm(&["install", "web"])?;
+    ensure!(output.status.success(), "{output:?}");
+    let mut sizes = Vec::new();
+    for bench in [&ours, &theirs] {
+        let record = bench
+            .namespace
+            .get(SECRET, "sh.helm.release.v1.web.v1")
+            .await?;
+        let record = record.unwrap_or_default();
+        sizes.push(record["data"]["release"].as_str().map_or(0, str::len));
+    }
+    // The two compressors choose differently, by a few bytes in a thousand.
+    let is_as_small = sizes[0] <= sizes[1] + sizes[1] / 500;
+    ensure!(sizes[0] > 500_000 && is_as_small, "{sizes:?}");
+    Ok(())
+}

@@ -44,10 +44,24 @@ pub enum RecordError {
 /// The value of a Secret's `release` key, before Kubernetes' own base64: JSON, gzip, base64 (HE-REL-012).
 pub fn encode(release: &Release) -> Result<String, RecordError> {
     let json = to_go_json(release)?;
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&json).map_err(RecordError::Gzip)?;
-    let packed = packed.finish().map_err(RecordError::Gzip)?;
-    Ok(STANDARD.encode(packed))
+    Ok(STANDARD.encode(pack(&json).map_err(RecordError::Gzip)?))
+}
+
+/// Compresses as well as Go does: a record that fits into a Secret there has to fit here.
+fn pack(json: &[u8]) -> std::io::Result<Vec<u8>> {
+    let at = |level| {
+        let mut packed = GzEncoder::new(Vec::new(), level);
+        packed.write_all(json)?;
+        packed.finish()
+    };
+    let best = at(Compression::best())?;
+    // In what hardly repeats itself, the matches of three bytes that only the highest level looks for cost more than they
+    // save. Go looks for none.
+    if best.len() < json.len() / 2 {
+        return Ok(best);
+    }
+    let without_short_matches = at(Compression::new(8))?;
+    Ok(std::cmp::min_by_key(best, without_short_matches, Vec::len))
 }
 
 /// Decodes the output of [`encode`] or of any Helm 3 or 4, also uncompressed records.
