@@ -31,9 +31,9 @@ async fn bench() -> Result {
     let artifacts = ArtifactServer::start().await?;
     let helm = Controller::start("helm-controller", &namespace, Settings::default()).await?;
     let fleet = Releases {
-        namespace,
-        artifacts,
         helm,
+        artifacts,
+        namespace,
         count,
     };
     memory(&fleet, "idle")?;
@@ -69,7 +69,7 @@ async fn bench() -> Result {
     wait.await?;
     let took = span.end(&fleet.helm)?;
     print(&what(&fleet, "uninstall"), &seconds(took.wall), "");
-    fleet.show_cost(&took, fleet.count, "");
+    Releases::show_cost(&took, fleet.count, "");
     memory(&fleet, "at the end")
 }
 
@@ -192,10 +192,10 @@ impl Releases {
         let beside = format!("upstream {time:.1} s, target a third");
         print(&what(self, step), &seconds(took.wall), &beside);
         let requests = format!("upstream {upstream_requests}, target half: ");
-        self.show_cost(took, self.count, &requests);
+        Self::show_cost(took, self.count, &requests);
     }
 
-    fn show_cost(&self, took: &Took, runs: usize, beside: &str) {
+    fn show_cost(took: &Took, runs: usize, beside: &str) {
         let each = took.cpu / u32::try_from(runs.max(1)).unwrap_or(u32::MAX);
         let target = "upstream 110 to 180 ms, target a fifth";
         print("  processor time of each", &milliseconds(each), target);
@@ -238,7 +238,7 @@ async fn at_their_interval(fleet: &Releases) -> Result {
     let runs = fleet.runs().await? - before;
     let took = span.end(&fleet.helm)?;
     print(&what(fleet, "runs at the interval"), &runs.to_string(), "");
-    fleet.show_cost(&took, runs, "");
+    Releases::show_cost(&took, runs, "");
     let writes = took.requests.iter().flatten().filter(|request| {
         let reads = ["get", "list", "watch"].contains(&&*request.verb);
         // The lease is renewed whatever the releases do.

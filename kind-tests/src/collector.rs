@@ -141,7 +141,7 @@ impl Collector {
     /// Waits for a span that satisfies `wanted`, including past ones.
     ///
     /// # Errors
-    /// If there is none in time; the text has those that came.
+    /// If no such span comes in time; the text has those that came.
     pub async fn wait(&self, goal: &str, wanted: impl Fn(&Span) -> bool) -> Result<Span> {
         let mut count = self.count.clone();
         let found = async {

@@ -268,7 +268,9 @@ fn code_and_image_are_bound_to_no_architecture() -> Result {
             if path.is_dir() {
                 let skipped = name == "target" || name == ".git" || name == "fuzz";
                 folders.extend((!skipped).then_some(path));
-            } else if name.ends_with(".rs") || matches!(name, "Cargo.toml" | "config.toml") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                || matches!(name, "Cargo.toml" | "config.toml")
+            {
                 sources.push(path);
             }
         }

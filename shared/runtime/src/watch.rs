@@ -69,8 +69,10 @@ struct Objects<K> {
     by_key: HashMap<Key, Held<K>>,
     observers: Vec<Observer<K>>,
     /// Writes an object as it is held, in a [compact](Cache::compact) cache.
-    write: Option<fn(&K) -> Option<Box<[u8]>>>,
+    write: Option<Write<K>>,
 }
+
+type Write<K> = fn(&K) -> Option<Box<[u8]>>;
 
 /// An object in a store.
 enum Held<K> {

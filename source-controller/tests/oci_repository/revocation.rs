@@ -1,5 +1,6 @@
 //! Revoked certificates of notation's signers: lists (CRL) over HTTP, and a real responder (OCSP).
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,11 +89,15 @@ impl Responder {
         let folder = TempDir::new()?;
         let mut index = String::new();
         for serial in good {
-            index += &format!("V\t491231235959Z\t\t{serial:02X}\tunknown\t/CN=signer\n");
+            let _ = writeln!(
+                index,
+                "V\t491231235959Z\t\t{serial:02X}\tunknown\t/CN=signer"
+            );
         }
         for serial in revoked {
-            index += &format!(
-                "R\t491231235959Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=signer\n"
+            let _ = writeln!(
+                index,
+                "R\t491231235959Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=signer"
             );
         }
         for (name, text) in [

@@ -1,7 +1,7 @@
 //! A cluster that upstream's controllers run on, with objects of every kind, and what takes their place.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use git_servers::{HttpGitServer, Repo};
@@ -417,7 +417,7 @@ spec:
                 assert_eq!(folder, wanted);
             }
         }
-        files.retain(|path, _| !path.ends_with(".lock") && !path.ends_with("/latest.tar.gz"));
+        files.retain(|path, _| !is_lock(path) && !path.ends_with("/latest.tar.gz"));
         // A revision before this one stays until it is collected.
         files.retain(|path, _| !path.contains("/app/") && !path.contains("/chart/"));
         ensure!(files.is_empty(), "{controller} left {files:#?}");
@@ -447,7 +447,7 @@ spec:
         for name in CONTROLLERS {
             for (path, digest) in upstream::files_below(&self.namespace.folder().join(name))? {
                 // Which files were locked before is of no consequence.
-                if !path.ends_with(".lock") {
+                if !is_lock(path) {
                     all.insert(format!("{name} {path}"), digest);
                 }
             }
@@ -545,6 +545,13 @@ spec:
         ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         Ok(())
     }
+}
+
+/// Whether the file only says who writes.
+fn is_lock(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "lock")
 }
 
 /// The order of a start: what others talk to comes first.
