@@ -187,6 +187,8 @@ async fn a_source_in_another_namespace_can_be_blocked() -> Result {
     ensure!(object["status"]["lastPushCommit"] == first, "{object}");
     // FR-N-103: a change of a source of another namespace starts a run
     let other = world.repo("other.git");
+    // Otherwise a push within the same second makes the same commit.
+    other.commit("main").file("other", "x").create();
     let url = json!({"spec": {"url": world.git.url("other.git")}});
     far.merge(kind_tests::GIT_REPOSITORY, "app", url).await?;
     let object = world.pushed("auto", &first).await?;
