@@ -291,6 +291,11 @@ async fn non_strict_substitution_can_be_enabled() -> Result {
     Ok(())
 }
 
+// Its status comes later than the answer to the write, so that it is read.
+const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n\
+    spec: {replicas: 0, selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, \
+    spec: {containers: [{name: a, image: a}]}}}\n";
+
 #[tokio::test]
 async fn the_status_poller_cache_can_be_enabled() -> Result {
     for (settings, by_kind) in [
@@ -305,13 +310,13 @@ async fn the_status_poller_cache_can_be_enabled() -> Result {
         applier.says("app", "ArtifactFailed", "").await?;
         let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
         applier
-            .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+            .publish("main@sha1:1", &[("a.yaml", DEPLOYMENT)])
             .await?;
         applier.applied("app", "main@sha1:1").await?;
         // KC-PROC-030
         let lists = counter.requests()?.into_iter();
         let lists: Vec<String> = lists
-            .filter(|request| request.verb == "list" && request.resource == "configmaps")
+            .filter(|request| request.verb == "list" && request.resource == "deployments")
             .map(|request| request.uri)
             .collect();
         let by_name = |uri: &String| uri.contains("fieldSelector=metadata.name%3Da");
