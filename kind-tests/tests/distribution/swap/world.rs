@@ -478,6 +478,7 @@ spec:
     }
 
     /// The alerts since the last look: those sent, and the events that upstream's notification-controller would send.
+    /// Events that refresh commit statuses are none: only generic services get them (NC-EVT-043).
     pub(super) fn alerts(&self) -> Vec<Value> {
         let refreshes = |event: &Value| {
             let metadata = event["metadata"].as_object();
@@ -487,7 +488,8 @@ spec:
         };
         let sent = self.sink.events().into_iter().skip(self.taken[0]);
         let posted = self.events.events().into_iter().skip(self.taken[1]);
-        sent.chain(posted.filter(|event| !refreshes(event)))
+        sent.chain(posted)
+            .filter(|event| !refreshes(event))
             .collect()
     }
 
