@@ -327,11 +327,12 @@ async fn secrets_are_read_at_each_use_or_cached() -> Result {
             .count();
         ensure!((reads == 0) == cached, "{gate}: {reads}");
         // NC-PROC-011: the API server limits clients itself, and a burst is not slowed
-        let lists = counter.requests()?;
-        ensure!(
-            lists.iter().all(|request| request.verb != "list" || cached),
-            "{lists:?}"
-        );
+        let lists = counter.requests()?.into_iter();
+        // The watch of Receivers, which no event needs, may begin now.
+        let lists: Vec<_> = lists
+            .filter(|request| request.verb == "list" && request.resource != "receivers")
+            .collect();
+        ensure!(lists.is_empty() || cached, "{lists:?}");
     }
     Ok(())
 }
