@@ -100,7 +100,7 @@ async fn the_events_of_all_controllers_arrive_at_a_service() -> Result {
     let revision = flux.commit(&[
         ("apps/a.yaml", MAP),
         (
-            "apps/image.yaml",
+            "images/app.yaml",
             &MARKED.replace("NAMESPACE", namespace.name()),
         ),
         ("chart/Chart.yaml", CHART),
@@ -182,9 +182,10 @@ async fn the_events_of_all_controllers_arrive_at_a_service() -> Result {
     )
     .await?;
     let pushed = namespace
-        .get(IMAGE_UPDATE_AUTOMATION, "app")
-        .await?
-        .unwrap_or_default();
+        .wait(IMAGE_UPDATE_AUTOMATION, "app", "has pushed", |object| {
+            object["status"]["lastPushCommit"].is_string()
+        })
+        .await?;
     let commit = pushed["status"]["lastPushCommit"]
         .as_str()
         .unwrap_or_default();
