@@ -292,7 +292,7 @@ async fn non_strict_substitution_can_be_enabled() -> Result {
 }
 
 // Its status comes later than the answer to the write, so that it is read.
-const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n\
+const SCALED_TO_ZERO: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n\
     spec: {replicas: 0, selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, \
     spec: {containers: [{name: a, image: a}]}}}\n";
 
@@ -310,7 +310,7 @@ async fn the_status_poller_cache_can_be_enabled() -> Result {
         applier.says("app", "ArtifactFailed", "").await?;
         let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
         applier
-            .publish("main@sha1:1", &[("a.yaml", DEPLOYMENT)])
+            .publish("main@sha1:1", &[("a.yaml", SCALED_TO_ZERO)])
             .await?;
         applier.applied("app", "main@sha1:1").await?;
         // KC-PROC-030
