@@ -447,7 +447,7 @@ spec:
         for name in CONTROLLERS {
             for (path, digest) in upstream::files_below(&self.namespace.folder().join(name))? {
                 // Which files were locked before is of no consequence.
-                if !is_lock(path) {
+                if !is_lock(&path) {
                     all.insert(format!("{name} {path}"), digest);
                 }
             }
