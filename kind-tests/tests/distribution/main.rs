@@ -8,7 +8,6 @@ mod installers;
 mod operator;
 mod published;
 mod sink;
-mod swap;
 mod takeover;
 
 use std::collections::BTreeMap;
