@@ -8,6 +8,7 @@ mod installers;
 mod operator;
 mod published;
 mod sink;
+mod swap;
 mod takeover;
 
 use std::collections::BTreeMap;

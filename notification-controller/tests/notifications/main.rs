@@ -15,6 +15,7 @@ mod hooks;
 mod identities;
 mod process;
 mod receivers;
+mod senders;
 mod traces;
 
 use kind_tests::controller::Settings;
