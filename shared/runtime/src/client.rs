@@ -102,22 +102,23 @@ pub async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, ClientErr
     Ok(config)
 }
 
+/// The cluster of a kubeconfig's current context, if there is one.
+pub fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&kube::config::Cluster> {
+    let current = kubeconfig.current_context.as_deref();
+    let mut contexts = kubeconfig.contexts.iter();
+    let context = contexts.find(|context| Some(&*context.name) == current)?;
+    let name = &context.context.as_ref()?.cluster;
+    let mut clusters = kubeconfig.clusters.iter();
+    clusters
+        .find(|cluster| cluster.name == *name)?
+        .cluster
+        .as_ref()
+}
+
 /// Whether the cluster of the current context names a proxy.
 fn own_proxy(kubeconfig: &Kubeconfig) -> bool {
-    let current = kubeconfig.current_context.as_deref();
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|context| Some(&*context.name) == current)
-        .and_then(|context| context.context.as_ref());
-    let cluster = context.and_then(|context| {
-        kubeconfig
-            .clusters
-            .iter()
-            .find(|cluster| cluster.name == context.cluster)
-    });
-    cluster
-        .and_then(|cluster| cluster.cluster.as_ref()?.proxy_url.as_deref())
+    current_cluster(kubeconfig)
+        .and_then(|cluster| cluster.proxy_url.as_deref())
         .is_some_and(|proxy| !proxy.is_empty())
 }
 

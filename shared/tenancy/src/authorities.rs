@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flux_http::TlsSettings;
+use flux_runtime::client;
 use kube::config::Kubeconfig;
 
 /// Checks the authorities of the cluster in the current context. What is not base64 is refused when the kubeconfig is
@@ -11,14 +12,7 @@ use kube::config::Kubeconfig;
 /// # Errors
 /// They contain no certificate. The texts are client-go's.
 pub(crate) fn check(kubeconfig: &Kubeconfig) -> Result<(), &'static str> {
-    let current = kubeconfig.current_context.as_deref();
-    let mut contexts = kubeconfig.contexts.iter();
-    let context = contexts.find(|context| Some(&*context.name) == current);
-    let context = context.and_then(|context| context.context.as_ref());
-    let named = context.map(|context| &*context.cluster);
-    let mut clusters = kubeconfig.clusters.iter();
-    let cluster = clusters.find(|cluster| Some(&*cluster.name) == named);
-    let cluster = cluster.and_then(|cluster| cluster.cluster.as_ref());
+    let cluster = client::current_cluster(kubeconfig);
     let data = cluster.and_then(|cluster| cluster.certificate_authority_data.as_deref());
     let Some(pem) = data.and_then(|data| BASE64_STANDARD.decode(data).ok()) else {
         return Ok(());

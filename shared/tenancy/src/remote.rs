@@ -12,6 +12,7 @@ use flux_cloud::{CacheKey, Token};
 use flux_http::{Proxy, Secret};
 use flux_identity::{Identities, Identity, IdentityError};
 use flux_objects::Objects;
+use flux_runtime::client;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::Kubeconfig;
@@ -345,13 +346,7 @@ fn canonical(address: &str) -> Result<String, String> {
 fn details_of(kubeconfig: &[u8]) -> Option<ClusterDetails> {
     use base64::Engine as _;
     let kubeconfig = Kubeconfig::from_yaml(std::str::from_utf8(kubeconfig).ok()?).ok()?;
-    let current = kubeconfig.current_context.as_deref();
-    let mut contexts = kubeconfig.contexts.iter();
-    let context = contexts.find(|context| Some(&*context.name) == current)?;
-    let name = &context.context.as_ref()?.cluster;
-    let mut clusters = kubeconfig.clusters.iter();
-    let cluster = clusters.find(|cluster| cluster.name == *name)?;
-    let cluster = cluster.cluster.as_ref()?;
+    let cluster = client::current_cluster(&kubeconfig)?;
     let ca = cluster
         .certificate_authority_data
         .as_deref()
