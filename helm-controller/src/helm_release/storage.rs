@@ -79,24 +79,18 @@ pub(super) async fn newest(
         seen.remove(key);
         return Ok(None);
     };
-    let snapshot = latest(history);
-    let of = storage.identity(&newest, snapshot);
+    let of = storage.identity(&newest, latest(history));
     if let Some(known) = seen.get(key).filter(|known| known.of == of) {
         return Ok(Some((known.record, newest)));
     }
     let Some(release) = storage.records.read(storage.name, &newest).await? else {
         return Ok(None);
     };
-    let record = compared(&release, snapshot);
-    let known = Known {
-        of,
-        record: record.clone(),
-    };
-    seen.insert(key, known);
+    let record = remember(storage, &newest, &release, history, seen, key);
     Ok(Some((record, newest)))
 }
 
-/// Keeps the record that was just written as the newest one: as long as its Secret stays the same, it need not be read.
+/// Keeps the newest record, read or just written, and returns it: as long as its Secret stays the same, it need not be read.
 pub(super) fn remember(
     storage: &Storage<'_>,
     newest: &Newest,
@@ -104,13 +98,15 @@ pub(super) fn remember(
     history: &[ReleaseSnapshot],
     seen: &Seen,
     key: &Key,
-) {
+) -> Record {
     let snapshot = latest(history);
+    let record = compared(release, snapshot);
     let known = Known {
         of: storage.identity(newest, snapshot),
-        record: compared(release, snapshot),
+        record: record.clone(),
     };
     seen.insert(key, known);
+    record
 }
 
 /// What a record says, and how it compares with the latest snapshot (HC-ACT-035 to HC-ACT-037).
