@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Job;
 use super::send::{Exchange, Reply, SendError, Sender};
 use super::settings::{ConfigError, Settings};
 use super::status::list;
@@ -27,9 +28,21 @@ pub(super) struct Thread {
     pub(super) texts: [&'static str; 3],
 }
 
+/// What is to be done for an event as the author `own`, in the pull request of its number.
+pub(super) fn job(
+    settings: &Settings,
+    event: &Event,
+    own: String,
+    thread: impl FnOnce(u64) -> Thread,
+) -> Job {
+    match number(event) {
+        Ok(number) => Job::Comment(thread(number).job(settings, event, own)),
+        Err(error) => Job::Fails(error),
+    }
+}
+
 impl Thread {
-    /// What is to be done for an event, as the author `own`.
-    pub(super) fn job(self, settings: &Settings, event: &Event, own: String) -> CommentJob {
+    fn job(self, settings: &Settings, event: &Event, own: String) -> CommentJob {
         let marker = marker(self.key, settings, event);
         let body = json!({"body": body(&marker, event)});
         CommentJob {
@@ -123,7 +136,7 @@ pub(super) async fn field(
 }
 
 /// The number of the pull request (NC-GITHUBPULLREQUESTCOMMENT-001).
-pub(super) fn number(event: &Event) -> Result<u64, SendError> {
+fn number(event: &Event) -> Result<u64, SendError> {
     let key = "change_request";
     let Some(text) = event.metadata.get(key) else {
         return Err(SendError::other(format!("missing {key:?} metadata key")));

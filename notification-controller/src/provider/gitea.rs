@@ -133,10 +133,9 @@ pub(super) async fn comment(
     let what = "failed to get authenticated user info";
     let request = repository.of_api("user");
     let own = comment::field(sender, &request, what, "login", deadline).await?;
-    Ok(match comment::number(event) {
-        Ok(number) => Job::Comment(thread(&repository, number).job(settings, event, own)),
-        Err(error) => Job::Fails(error),
-    })
+    Ok(comment::job(settings, event, own, |number| {
+        thread(&repository, number)
+    }))
 }
 
 /// The comments of a pull request.

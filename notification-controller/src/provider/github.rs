@@ -157,10 +157,9 @@ pub(super) async fn comment(
             comment::field(sender, &request, what, "login", deadline).await?
         }
     };
-    Ok(match comment::number(event) {
-        Ok(number) => Job::Comment(thread(&repository, number).job(settings, event, own)),
-        Err(error) => Job::Fails(error),
-    })
+    Ok(comment::job(settings, event, own, |number| {
+        thread(&repository, number)
+    }))
 }
 
 /// The comments of a pull request.

@@ -110,10 +110,9 @@ pub(super) async fn comment(
         .header("Private-Token", &project.token);
     let what = "failed to get authenticated user info";
     let own = comment::field(sender, &request, what, "username", deadline).await?;
-    Ok(match comment::number(event) {
-        Ok(number) => Job::Comment(thread(&project, number).job(settings, event, own)),
-        Err(error) => Job::Fails(error),
-    })
+    Ok(comment::job(settings, event, own, |number| {
+        thread(&project, number)
+    }))
 }
 
 /// The notes of a merge request.
