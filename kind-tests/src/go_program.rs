@@ -89,13 +89,18 @@ impl GoProgram {
     }
 }
 
+/// A go command in this folder, with an environment of its own.
+pub(crate) fn go(folder: &Path, arguments: &[&str], cgo: bool) -> Command {
+    let mut command = Command::new("go");
+    command.args(arguments).current_dir(folder);
+    command.env("CGO_ENABLED", if cgo { "1" } else { "0" });
+    command.env("GOFLAGS", "").stdin(Stdio::null());
+    command
+}
+
+/// Its standard output.
 pub(crate) fn go_command(folder: &Path, arguments: &[&str], cgo: bool) -> Result<String> {
-    let output = Command::new("go")
-        .args(arguments)
-        .current_dir(folder)
-        .env("CGO_ENABLED", if cgo { "1" } else { "0" })
-        .env("GOFLAGS", "")
-        .stdin(Stdio::null())
+    let output = go(folder, arguments, cgo)
         .output()
         .doing("run go (the real commands are built with it)")?;
     if !output.status.success() {

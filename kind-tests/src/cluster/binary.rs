@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
+use crate::go_program::go;
 
 const NEEDS_GO: &str = "run go (the local control plane is built with Go 1.26 or newer; alternatives: Docker with kind, or \
      FLUX_TEST_CLUSTER=kubeconfig with a cluster of your own)";
@@ -109,7 +110,7 @@ fn build(module: &Path, folder: &Path, progress: &dyn Fn(&str)) -> Result {
 
 /// Go's standard output.
 fn go_command(module: &Path, arguments: &[&str]) -> Result<String> {
-    let output = go(module, arguments).output().doing(NEEDS_GO)?;
+    let output = go(module, arguments, false).output().doing(NEEDS_GO)?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         return Err(failed(module, arguments, &why));
@@ -119,7 +120,7 @@ fn go_command(module: &Path, arguments: &[&str]) -> Result<String> {
 
 /// Gives each line of Go's error stream to `line` as it comes.
 fn go_lines(module: &Path, arguments: &[&str], line: &mut dyn FnMut(&str)) -> Result {
-    let mut command = go(module, arguments);
+    let mut command = go(module, arguments, false);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().doing(NEEDS_GO)?;
     let mut last = VecDeque::new();
@@ -137,14 +138,6 @@ fn go_lines(module: &Path, arguments: &[&str], line: &mut dyn FnMut(&str)) -> Re
         return Ok(());
     }
     Err(failed(module, arguments, &Vec::from(last).join("\n")))
-}
-
-fn go(module: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("go");
-    command.args(arguments).current_dir(module);
-    command.env("CGO_ENABLED", "0").env("GOFLAGS", "");
-    command.stdin(Stdio::null());
-    command
 }
 
 fn failed(module: &Path, arguments: &[&str], why: &str) -> Failure {
