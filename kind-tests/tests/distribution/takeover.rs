@@ -161,6 +161,54 @@ async fn applied(namespace: &Namespace) -> Result {
     Ok(())
 }
 
+/// An Alert for these kinds that leads to `sink`, and what rolls out the manifests and the chart of these addresses.
+pub(crate) fn objects(git: &str, charts: &str, sink: &str, told: &[&str]) -> String {
+    let told = told
+        .iter()
+        .map(|kind| format!("{{kind: {kind}, name: '*'}}"));
+    let told = told.collect::<Vec<_>>().join(", ");
+    format!(
+        "
+apiVersion: notification.toolkit.fluxcd.io/v1
+kind: Provider
+metadata: {{name: sink}}
+spec: {{type: generic, address: '{sink}'}}
+---
+apiVersion: notification.toolkit.fluxcd.io/v1
+kind: Alert
+metadata: {{name: all}}
+spec: {{providerRef: {{name: sink}}, eventSources: [{told}]}}
+---
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {{name: app}}
+spec: {{interval: 1h, url: '{git}', ref: {{branch: main}}}}
+---
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: OCIRepository
+metadata: {{name: chart}}
+spec: {{interval: 1h, url: 'oci://{charts}', insecure: true, ref: {{tag: 1.2.3}},
+  layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {{name: app}}
+spec:
+  interval: 1h
+  path: ./deploy
+  prune: true
+  targetNamespace: ${{namespace}}
+  sourceRef: {{kind: GitRepository, name: app}}
+  commonMetadata: {{labels: {{{SHARD_LABEL}: ${{namespace}}}}}}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {{name: rel}}
+spec: {{interval: 1h, chartRef: {{kind: OCIRepository, name: chart}}, driftDetection: {{mode: enabled}}}}
+"
+    )
+}
+
 /// Writes the objects as upstream's kustomize-controller applies them, which sends empty fields that its Go types have.
 pub(crate) async fn as_upstream_applies(namespace: &Namespace) -> Result {
     let labels = json!({"kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": namespace.name(),
@@ -221,56 +269,18 @@ async fn a_swap_of_the_controllers_repeats_nothing() -> Result {
         .file("deploy/all.yaml", MANIFESTS)
         .create();
     let controllers = Controllers::start(&namespace).await?;
-    let (url, charts, address) = (
-        git.url("app.git"),
-        registry.repository("org/web"),
-        sink.url(),
+    let objects = objects(
+        &git.url("app.git"),
+        &registry.repository("org/web"),
+        &sink.url(),
+        &[
+            "GitRepository",
+            "OCIRepository",
+            "Kustomization",
+            "HelmRelease",
+        ],
     );
-    namespace
-        .apply(&format!(
-            "
-apiVersion: notification.toolkit.fluxcd.io/v1
-kind: Provider
-metadata: {{name: sink}}
-spec: {{type: generic, address: '{address}'}}
----
-apiVersion: notification.toolkit.fluxcd.io/v1
-kind: Alert
-metadata: {{name: all}}
-spec:
-  providerRef: {{name: sink}}
-  eventSources: [{{kind: GitRepository, name: '*'}}, {{kind: OCIRepository, name: '*'}}, {{kind: Kustomization, name: '*'}},
-    {{kind: HelmRelease, name: '*'}}]
----
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: GitRepository
-metadata: {{name: app}}
-spec: {{interval: 1h, url: '{url}', ref: {{branch: main}}}}
----
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: OCIRepository
-metadata: {{name: chart}}
-spec: {{interval: 1h, url: 'oci://{charts}', insecure: true, ref: {{tag: 1.2.3}},
-  layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}}}
----
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: app}}
-spec:
-  interval: 1h
-  path: ./deploy
-  prune: true
-  targetNamespace: ${{namespace}}
-  sourceRef: {{kind: GitRepository, name: app}}
-  commonMetadata: {{labels: {{{SHARD_LABEL}: ${{namespace}}}}}}
----
-apiVersion: helm.toolkit.fluxcd.io/v2
-kind: HelmRelease
-metadata: {{name: rel}}
-spec: {{interval: 1h, chartRef: {{kind: OCIRepository, name: chart}}, driftDetection: {{mode: enabled}}}}
-"
-        ))
-        .await?;
+    namespace.apply(&objects).await?;
     applied(&namespace).await?;
     namespace
         .wait(DEPLOYMENT, "web", "has its pods", |object| {

@@ -138,28 +138,25 @@ impl World {
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-packed}\ndata: {a: b}\n",
             )
             .create();
-        let (url, charts, address) = (
-            self.git.url("app.git"),
-            self.registry.repository("org/web"),
-            self.sink.url(),
+        let objects = takeover::objects(
+            &self.git.url("app.git"),
+            &self.registry.repository("org/web"),
+            &self.sink.url(),
+            &[
+                "GitRepository",
+                "OCIRepository",
+                "HelmChart",
+                "Kustomization",
+                "HelmRelease",
+                "ImageRepository",
+                "ImagePolicy",
+                "ImageUpdateAutomation",
+                "ArtifactGenerator",
+            ],
         );
         self.namespace
             .apply(&format!(
-                "
-apiVersion: notification.toolkit.fluxcd.io/v1
-kind: Provider
-metadata: {{name: sink}}
-spec: {{type: generic, address: '{address}'}}
----
-apiVersion: notification.toolkit.fluxcd.io/v1
-kind: Alert
-metadata: {{name: all}}
-spec:
-  providerRef: {{name: sink}}
-  eventSources: [{{kind: GitRepository, name: '*'}}, {{kind: OCIRepository, name: '*'}}, {{kind: HelmChart, name: '*'}},
-    {{kind: Kustomization, name: '*'}}, {{kind: HelmRelease, name: '*'}}, {{kind: ImageRepository, name: '*'}},
-    {{kind: ImagePolicy, name: '*'}}, {{kind: ImageUpdateAutomation, name: '*'}}, {{kind: ArtifactGenerator, name: '*'}}]
----
+                "{objects}---
 {{apiVersion: v1, kind: Secret, metadata: {{name: hook}}, stringData: {{token: t0ken}}}}
 ---
 apiVersion: notification.toolkit.fluxcd.io/v1
@@ -167,37 +164,10 @@ kind: Receiver
 metadata: {{name: hook}}
 spec: {{type: generic, secretRef: {{name: hook}}, interval: 1h, resources: [{{kind: GitRepository, name: app}}]}}
 ---
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: GitRepository
-metadata: {{name: app}}
-spec: {{interval: 1h, url: '{url}', ref: {{branch: main}}}}
----
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: OCIRepository
-metadata: {{name: chart}}
-spec: {{interval: 1h, url: 'oci://{charts}', insecure: true, ref: {{tag: 1.2.3}},
-  layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}}}
----
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: app}}
-spec:
-  interval: 1h
-  path: ./deploy
-  prune: true
-  targetNamespace: ${{namespace}}
-  sourceRef: {{kind: GitRepository, name: app}}
-  commonMetadata: {{labels: {{{SHARD_LABEL}: ${{namespace}}}}}}
----
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
 metadata: {{name: part}}
 spec: {{interval: 1h, path: ./, prune: true, targetNamespace: ${{namespace}}, sourceRef: {{kind: ExternalArtifact, name: part}}}}
----
-apiVersion: helm.toolkit.fluxcd.io/v2
-kind: HelmRelease
-metadata: {{name: rel}}
-spec: {{interval: 1h, chartRef: {{kind: OCIRepository, name: chart}}, driftDetection: {{mode: enabled}}}}
 ---
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
