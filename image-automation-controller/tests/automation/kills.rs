@@ -20,20 +20,26 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A place in a repository's server where the first one who comes waits until it is told how to end.
 struct Hold {
     folder: PathBuf,
+    /// Both ends, so that what is written before the one who waits has opened it is not lost.
+    pipe: fs::File,
 }
 
 impl Hold {
     fn new(repo: &Repo) -> Result<Self> {
         let folder = repo.path().to_owned();
-        let pipe = Command::new("mkfifo").arg(folder.join("hold")).status()?;
-        ensure!(pipe.success(), "mkfifo: {pipe}");
-        Ok(Self { folder })
+        let path = folder.join("hold");
+        let made = Command::new("mkfifo").arg(&path).status()?;
+        ensure!(made.success(), "mkfifo: {made}");
+        let pipe = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Self { folder, pipe })
     }
 
     /// The shell script of the place.
     fn script(&self) -> String {
         let folder = self.folder.display();
-        format!("if mkdir '{folder}/reached' 2>/dev/null; then exit $(cat '{folder}/hold'); fi")
+        format!(
+            "if mkdir '{folder}/reached' 2>/dev/null; then read status <'{folder}/hold'; exit $status; fi"
+        )
     }
 
     /// Waits until the place is reached.
@@ -52,12 +58,7 @@ impl Hold {
     /// Lets the one who waits end with this status.
     fn release(&self, status: &str) -> Result {
         use std::io::Write as _;
-        // Opened for both, it does not wait for a reader, who may be gone.
-        let pipe = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.folder.join("hold"));
-        pipe?.write_all(format!("{status}\n").as_bytes())?;
+        writeln!(&self.pipe, "{status}")?;
         Ok(())
     }
 }
