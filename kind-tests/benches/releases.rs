@@ -178,7 +178,7 @@ impl Releases {
 
     /// How many runs there were.
     async fn runs(&self) -> Result<usize> {
-        let page = get(&self.helm.metrics_address(), "/metrics").await?;
+        let page = self.helm.metrics().await?;
         let counts = page.lines().filter_map(|line| {
             let rest = line.strip_prefix("gotk_reconcile_duration_seconds_count{")?;
             rest.rsplit(' ').next()?.parse::<usize>().ok()

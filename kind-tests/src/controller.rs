@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -176,6 +177,8 @@ pub struct Controller {
     user: String,
     command: CommandLine,
     child: Child,
+    /// Ends when the process has closed its error stream.
+    reader: Option<JoinHandle<()>>,
     log: Arc<Log>,
     health: u16,
     metrics: u16,
@@ -270,13 +273,14 @@ impl Controller {
         }
         let log = Arc::new(Log::new());
         namespace.show_on_failure(name, log.clone())?;
-        let child = spawn(&command, &log)?;
+        let (child, reader) = spawn(&command, &log)?;
         let storage = serves.then_some(storage_port);
         Ok(Self {
             name: name.to_owned(),
             user,
             command,
             child,
+            reader: Some(reader),
             log,
             health,
             metrics,
@@ -308,6 +312,66 @@ impl Controller {
     /// The address of `/metrics`.
     pub fn metrics_address(&self) -> String {
         format!("127.0.0.1:{}", self.metrics)
+    }
+
+    /// Its metrics page.
+    pub async fn metrics(&self) -> Result<String> {
+        let client = flux_http::ClientOptions::default().build()?;
+        let url = format!("http://{}/metrics", self.metrics_address());
+        Ok(client.get(url).send().await?.text().await?)
+    }
+
+    /// Its metrics page once it has all of these: a run is counted after its status is written.
+    pub async fn metrics_with<T: AsRef<str>>(&self, series: &[T]) -> Result<String> {
+        let lacks = |page: &str| {
+            let mut series = series.iter().map(AsRef::as_ref);
+            series.find(|part| !page.contains(part)).map(str::to_owned)
+        };
+        self.metrics_without_lack(lacks).await
+    }
+
+    /// Its metrics page once no object of this kind, in lower case, is being reconciled or waits for it, so that each run is
+    /// counted.
+    pub async fn metrics_at_rest(&self, kind: &str) -> Result<String> {
+        let gauges = [
+            format!("controller_runtime_active_workers{{controller=\"{kind}\""),
+            format!("workqueue_depth{{controller=\"{kind}\""),
+        ];
+        let lacks = |page: &str| {
+            let rests = gauges.iter().all(|gauge| {
+                let mut lines = page
+                    .lines()
+                    .filter(|line| line.starts_with(gauge))
+                    .peekable();
+                lines.peek().is_some() && lines.all(|line| line.ends_with(" 0"))
+            });
+            (!rests).then(|| format!("{kind} at rest"))
+        };
+        self.metrics_without_lack(lacks).await
+    }
+
+    /// Its metrics page once it is as `wanted`, which `goal` tells the user.
+    pub async fn metrics_when(&self, goal: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        self.metrics_without_lack(|page| (!wanted(page)).then(|| goal.to_owned()))
+            .await
+    }
+
+    /// Its metrics page once `lacks` finds nothing that is not there yet.
+    async fn metrics_without_lack(&self, lacks: impl Fn(&str) -> Option<String>) -> Result<String> {
+        let deadline = Instant::now() + deadline();
+        loop {
+            let page = self.metrics().await?;
+            let Some(lack) = lacks(&page) else {
+                return Ok(page);
+            };
+            if Instant::now() > deadline {
+                let name = &self.name;
+                return Err(Failure::new(format!(
+                    "the metrics of {name} never show {lack}:\n{page}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The address of `/healthz` and `/readyz`.
@@ -374,12 +438,21 @@ impl Controller {
     pub fn kill(&mut self) -> Result {
         self.child.kill()?;
         self.child.wait()?;
+        self.read_to_end();
         Ok(())
+    }
+
+    /// Waits until the log has all that the process wrote before its end.
+    fn read_to_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
     }
 
     /// Terminates it as Kubernetes does, unless it has ended by itself, and returns its exit status.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
+            self.read_to_end();
             return Ok(status);
         }
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
@@ -388,6 +461,7 @@ impl Controller {
         let deadline = Instant::now() + deadline();
         loop {
             if let Some(status) = self.child.try_wait()? {
+                self.read_to_end();
                 return Ok(status);
             }
             if Instant::now() > deadline {
@@ -403,13 +477,18 @@ impl Controller {
 
     /// Starts it again after [`Controller::kill`] or [`Controller::terminate`], with the same flags, and waits until it is ready.
     pub async fn restart(&mut self) -> Result {
-        self.child = spawn(&self.command, &self.log)?;
+        let (child, reader) = spawn(&self.command, &self.log)?;
+        (self.child, self.reader) = (child, Some(reader));
         self.ready().await
     }
 
-    /// Whether it is still running.
+    /// Whether it is still running; if not, its log is complete.
     pub fn runs(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        let runs = matches!(self.child.try_wait(), Ok(None));
+        if !runs {
+            self.read_to_end();
+        }
+        runs
     }
 
     /// Its resident memory in bytes.
@@ -483,7 +562,8 @@ fn storage_folder(name: &str, namespace: &Namespace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
+/// Starts the process, and a thread that reads its error stream into the log.
+fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<(Child, JoinHandle<()>)> {
     // With util-linux, a killed test process takes its controllers with it.
     let mut process = if Path::new("/usr/bin/setpriv").exists() {
         let mut wrapped = Command::new("/usr/bin/setpriv");
@@ -507,12 +587,12 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
         .take()
         .ok_or_else(|| Failure::new("no standard error"))?;
     let log = log.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             log.add(line);
         }
     });
-    Ok(child)
+    Ok((child, reader))
 }
 
 /// The binary of the package: from the folder `FLUX_TEST_BINARIES`, otherwise built with the profile of this test.

@@ -220,14 +220,13 @@ async fn metrics_and_log_lines_match_upstream() -> Result {
         .await?;
     world.apply("dormant", "app.git", "suspend: true").await?;
     world.reconcile("dormant").await?;
-    let page = world.metrics().await?;
     let ns = world.namespace.name();
-    for name in ["failing", "dormant"] {
-        let series = format!(
+    let runs = ["failing", "dormant"].map(|name| {
+        format!(
             "gotk_reconcile_duration_seconds_count{{kind=\"GitRepository\",name=\"{name}\",namespace=\"{ns}\"}}"
-        );
-        ensure!(page.contains(&series), "no {series} in\n{page}");
-    }
+        )
+    });
+    let page = world.controller.metrics_with(&runs).await?;
     // SC-PROC-091
     for series in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
         ensure!(!page.contains(series), "{series} in\n{page}");

@@ -52,7 +52,7 @@ async fn a_github_app_gives_access() -> Result {
     );
     ensure!(!repo.rev_parse("main").is_empty(), "pushed");
     // IA-GIT-040: cached, and counted as the automation's
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     let series = format!(
         "gotk_token_cache_events_total{{event_type=\"cache_miss\",kind=\"ImageUpdateAutomation\",name=\"auto\",namespace=\"{}\",operation=\"reconcile\"}} 1",
         world.namespace.name()

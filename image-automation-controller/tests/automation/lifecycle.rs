@@ -228,14 +228,13 @@ async fn a_deleted_automation_is_gone_with_its_metrics() -> Result {
     world.policy("app", "reg.io/app", "1.1.0").await?;
     world.automation("auto", "push: {branch: out}", "").await?;
     world.pushed("auto", "").await?;
-    let page = world.metrics().await?;
     let labels = format!(
         "kind=\"ImageUpdateAutomation\",name=\"auto\",namespace=\"{}\"",
         world.namespace.name()
     );
     // IA-PROC-028
     let duration = format!("gotk_reconcile_duration_seconds_count{{{labels}}}");
-    ensure!(page.contains(&duration), "{page}");
+    let page = world.controller.metrics_with(&[duration]).await?;
     ensure!(!page.contains("gotk_reconcile_condition{"), "{page}");
     // IA-PROC-030
     ensure!(
@@ -252,7 +251,7 @@ async fn a_deleted_automation_is_gone_with_its_metrics() -> Result {
         .namespace
         .wait_gone(IMAGE_UPDATE_AUTOMATION, "auto")
         .await?;
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     ensure!(!page.contains(&labels), "{page}");
     // IA-STATUS-006: the branch stays
     ensure!(!repo.rev_parse("out").is_empty(), "branch");

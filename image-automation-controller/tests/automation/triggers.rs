@@ -11,7 +11,10 @@ use crate::world::{DEPLOYMENT, World, content, message};
 
 /// How many runs of an automation have ended.
 async fn runs(world: &World, name: &str) -> Result<u64> {
-    let page = world.metrics().await?;
+    let page = world
+        .controller
+        .metrics_at_rest("imageupdateautomation")
+        .await?;
     let labels = format!(
         "gotk_reconcile_duration_seconds_count{{kind=\"ImageUpdateAutomation\",name=\"{name}\","
     );

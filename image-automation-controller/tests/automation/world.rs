@@ -192,13 +192,6 @@ impl World {
         Ok(())
     }
 
-    /// The metrics page.
-    pub(crate) async fn metrics(&self) -> Result<String> {
-        let client = flux_http::ClientOptions::default().build()?;
-        let url = format!("http://{}/metrics", self.controller.metrics_address());
-        Ok(client.get(&url).send().await?.text().await?)
-    }
-
     /// Waits for an event in Kubernetes about an automation.
     pub(crate) async fn recorded(&self, name: &str, kind: &str, words: &str) -> Result<Value> {
         let goal = format!("an event of {name}: {kind} {words:?}");

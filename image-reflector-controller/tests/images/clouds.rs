@@ -60,7 +60,7 @@ async fn ecr_is_read_with_the_role_of_the_account() -> Result {
     // IR-AUTH-032: one login serves both objects
     assert_eq!((clouds.to(STS).len(), clouds.to(api).len()), (1, 1));
     // IR-PROC-041, IR-POL-105, IR-PROC-042
-    let metrics = world.metrics().await?;
+    let metrics = world.controller.metrics().await?;
     for (event, kind, name) in [
         ("cache_miss", "ImageRepository", "app"),
         ("cache_hit", "ImagePolicy", "policy"),

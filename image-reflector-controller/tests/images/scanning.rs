@@ -303,7 +303,10 @@ async fn progress_is_reported_for_new_work() -> Result {
 /// How many reconciles of a kind there were, by the metrics.
 async fn reconciles(world: &World, kind: Kind) -> Result<u64> {
     let name = format!("gotk_reconcile_duration_seconds_count{{kind=\"{}\"", kind.1);
-    let page = world.metrics().await?;
+    let page = world
+        .controller
+        .metrics_at_rest(&kind.1.to_lowercase())
+        .await?;
     let line = page.lines().find(|line| line.starts_with(&name));
     let count = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
     Ok(count.unwrap_or_default())

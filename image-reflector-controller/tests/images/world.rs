@@ -199,13 +199,6 @@ impl World {
         let asked = self.registry.asked();
         asked.iter().filter(|line| **line == list).count()
     }
-
-    /// The metrics page.
-    pub(crate) async fn metrics(&self) -> Result<String> {
-        let client = flux_http::ClientOptions::default().build()?;
-        let url = format!("http://{}/metrics", self.controller.metrics_address());
-        Ok(client.get(url).send().await?.text().await?)
-    }
 }
 
 /// The message of a condition, empty if absent.

@@ -488,10 +488,12 @@ async fn health_metrics_and_profiles_are_served() -> Result {
         assert_eq!(status, 200, "{path}");
     }
     // KC-PROC-001
-    let (status, text) = get(&applier.kustomize.metrics_address(), "metrics").await?;
-    assert_eq!(status, 200);
     // KC-PROC-049: the label; KC-PROC-058
-    for line in [
+    let duration = format!(
+        "gotk_reconcile_duration_seconds_count{{kind=\"Kustomization\",name=\"app\",namespace=\"{}\"}}",
+        applier.namespace.name()
+    );
+    let series = [
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=",
         "controller_runtime_reconcile_errors_total{controller=\"kustomization\"}",
         "controller_runtime_reconcile_time_seconds_count{controller=\"kustomization\"}",
@@ -500,14 +502,9 @@ async fn health_metrics_and_profiles_are_served() -> Result {
         "workqueue_adds_total{controller=\"kustomization\",name=\"kustomization\"}",
         "rest_client_requests_total{",
         "process_resident_memory_bytes",
-    ] {
-        ensure!(text.contains(line), "no {line} in\n{text}");
-    }
-    let duration = format!(
-        "gotk_reconcile_duration_seconds_count{{kind=\"Kustomization\",name=\"app\",namespace=\"{}\"}}",
-        applier.namespace.name()
-    );
-    ensure!(text.contains(&duration), "no {duration} in\n{text}");
+        &duration,
+    ];
+    let text = applier.kustomize.metrics_with(&series).await?;
     // KC-PROC-054
     for family in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
         ensure!(!text.contains(family), "{family} in\n{text}");

@@ -109,7 +109,7 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
             namespace.delete(kind, &name).await?;
             namespace.wait_gone(kind, &name).await?;
         }
-        let (_, page) = get(&controller.metrics_address(), "metrics").await?;
+        let page = controller.metrics().await?;
         let denied = page
             .lines()
             .find(|line| line.starts_with("rest_client_requests_total{code=\"403\""));

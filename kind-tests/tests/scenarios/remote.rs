@@ -300,7 +300,7 @@ async fn moving_to_another_cluster_leaves_what_is_not_owned_there() -> Result {
 
 /// The value of a metric with these parts of its name and labels.
 async fn metric(applier: &Applier, parts: &[&str]) -> Result<Option<f64>> {
-    let (_, page) = get(&applier.kustomize.metrics_address(), "metrics").await?;
+    let page = applier.kustomize.metrics().await?;
     let line = page
         .lines()
         .find(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));

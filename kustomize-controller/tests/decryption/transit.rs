@@ -202,15 +202,7 @@ async fn openbao_takes_logins_of_service_accounts() -> Result {
     let series = format!(
         "gotk_token_cache_events_total{{event_type=\"cache_miss\",kind=\"Kustomization\",name=\"app\",namespace=\"{name}\",operation=\"decrypt_with_transit_engine\"}} 1"
     );
-    let page = |applier: &kind_tests::Applier| {
-        let address = format!("http://{}/metrics", applier.kustomize.metrics_address());
-        let client = bao.client.clone();
-        async move {
-            let page = client.get(address).send().await?.bytes().await?;
-            Ok::<_, kind_tests::Failure>(String::from_utf8_lossy(&page).into_owned())
-        }
-    };
-    let shown = page(&applier).await?;
+    let shown = applier.kustomize.metrics().await?;
     assert!(shown.lines().any(|line| line == series), "{shown}");
     applier
         .namespace
@@ -222,7 +214,12 @@ async fn openbao_takes_logins_of_service_accounts() -> Result {
         .await?;
     // KC-PROC-057
     let forgotten = async {
-        while page(&applier).await?.contains("operation=\"decrypt_with") {
+        while applier
+            .kustomize
+            .metrics()
+            .await?
+            .contains("operation=\"decrypt_with")
+        {
             tokio::task::yield_now().await;
         }
         Ok::<_, kind_tests::Failure>(())

@@ -198,7 +198,10 @@ async fn the_flux_cli_triggers_receivers() -> Result {
                 && line.contains("code=\"404\"")
         })
     };
-    world.metrics_when("the call is refused", refused).await?;
+    world
+        .controller
+        .metrics_when("the call is refused", refused)
+        .await?;
     world
         .apply("Receiver", "hook", &format!("type: generic, {resources}"))
         .await?;

@@ -126,7 +126,7 @@ async fn a_hanging_service_costs_no_other() -> Result {
         .wait(|got| got.json()["message"] == "more 299");
     ensure!(got.await.is_some(), "the other service waits");
     // FR-N-031
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     let line = format!(
         "gotk_alert_events_total{{name=\"quick\",namespace=\"{}\",provider=\"quick\",result=\"sent\"}}",
         world.namespace.name()
@@ -172,7 +172,7 @@ async fn events_of_one_object_keep_their_order() -> Result {
         }
     }
     ensure!(got[0] == got[1] && got[1] == got[2], "{got:?}");
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     ensure!(page.contains("result=\"excluded\""), "{page}");
     Ok(())
 }
@@ -272,7 +272,7 @@ async fn a_github_app_with_a_client_id_sets_commit_statuses() -> Result {
     ];
     ensure!(lines == want, "{lines:?}");
     // NC-PROC-057
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     for event in ["cache_miss", "cache_hit"] {
         let series = format!(
             "gotk_token_cache_events_total{{event_type=\"{event}\",kind=\"Provider\",name=\"statuses\",namespace=\"{}\",operation=\"post\"}}",

@@ -163,24 +163,4 @@ impl World {
             .wait_all(EVENT, &goal, |events| events.iter().find(fits).cloned())
             .await
     }
-
-    /// The metrics page.
-    async fn metrics(&self) -> Result<String> {
-        let url = format!("http://{}/metrics", self.controller.metrics_address());
-        Ok(self.client.get(url).send().await?.text().await?)
-    }
-
-    /// The metrics page, once it is as `wanted`.
-    async fn metrics_when(&self, goal: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
-        let asking = async {
-            loop {
-                let page = self.metrics().await?;
-                if wanted(&page) {
-                    return Ok(page);
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        self.namespace.wait_for(goal, asking).await?
-    }
 }

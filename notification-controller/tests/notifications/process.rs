@@ -180,12 +180,11 @@ async fn probes_profiles_logs_and_metrics_are_upstreams() -> Result {
     let (code, _) = get(format!("{}/hook/unknown", hooks.trim_end_matches('/'))).await?;
     ensure!(code == 404, "{code}");
     // NC-PROC-055
-    let page = world.metrics().await?;
     let series = format!(
         "gotk_reconcile_duration_seconds_count{{kind=\"Receiver\",name=\"hook\",namespace=\"{}\"}}",
         world.namespace.name()
     );
-    ensure!(page.contains(&series), "{page}");
+    let page = world.controller.metrics_with(&[&series]).await?;
     ensure!(
         page.contains("gotk_reconcile_duration_seconds_bucket{kind=\"Receiver\"")
             && page.contains("le=\"0.01\""),
@@ -217,7 +216,7 @@ async fn probes_profiles_logs_and_metrics_are_upstreams() -> Result {
     world.namespace.delete(RECEIVER, "hook").await?;
     world.namespace.wait_gone(RECEIVER, "hook").await?;
     let gone = async {
-        while world.metrics().await?.contains(&series) {
+        while world.controller.metrics().await?.contains(&series) {
             tokio::task::yield_now().await;
         }
         Ok::<_, kind_tests::Failure>(())

@@ -109,22 +109,7 @@ async fn a_receiver_gets_its_path_from_the_token() -> Result {
 /// How often Receivers were reconciled, once none is being reconciled or waits for it: a status is written before its
 /// run is counted.
 async fn runs(world: &World) -> Result<u64> {
-    let gauges = [
-        "controller_runtime_active_workers{controller=\"receiver\"",
-        "workqueue_depth{controller=\"receiver\"",
-    ];
-    let idle = |page: &str| {
-        gauges.iter().all(|gauge| {
-            let mut lines = page
-                .lines()
-                .filter(|line| line.starts_with(gauge))
-                .peekable();
-            lines.peek().is_some() && lines.all(|line| line.ends_with(" 0"))
-        })
-    };
-    let page = world
-        .metrics_when("no Receiver is reconciled", idle)
-        .await?;
+    let page = world.controller.metrics_at_rest("receiver").await?;
     let prefix = "controller_runtime_reconcile_total{controller=\"receiver\",result=";
     let lines = page.lines().filter(|line| line.starts_with(prefix));
     Ok(lines

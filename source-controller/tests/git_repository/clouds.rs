@@ -115,7 +115,7 @@ async fn code_commit_is_signed_for_with_the_role_of_the_account() -> Result {
     world.ready("same").await?;
     world.reconcile("app").await?;
     assert_eq!(clouds.to(STS).len(), 1);
-    let metrics = world.metrics().await?;
+    let metrics = world.controller.metrics().await?;
     for (event, name) in [
         ("cache_miss", "app"),
         ("cache_hit", "app"),

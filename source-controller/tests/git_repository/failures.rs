@@ -286,8 +286,7 @@ async fn failures_are_retried_with_the_configured_delays() -> Result {
         .log()
         .wait("of the twelfth try", often)
         .await?;
-    let page = world.metrics().await?;
     let errors = "controller_runtime_reconcile_errors_total{controller=\"gitrepository\"}";
-    ensure!(page.contains(errors), "{page}");
+    world.controller.metrics_with(&[errors]).await?;
     Ok(())
 }

@@ -75,7 +75,7 @@ async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
     world.apply("again", "app.git", &spec("app")).await?;
     world.ready("again").await?;
     assert_eq!(calls(&world.git.requests()), one);
-    let page = world.metrics().await?;
+    let page = world.controller.metrics().await?;
     let ns = world.namespace.name();
     let series = |event: &str, name: &str| {
         format!(
@@ -118,7 +118,12 @@ async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
     world.namespace.delete(GIT_REPOSITORY, "app").await?;
     world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
     let gone = async {
-        while world.metrics().await?.contains(&series("hit", "app")) {
+        while world
+            .controller
+            .metrics()
+            .await?
+            .contains(&series("hit", "app"))
+        {
             tokio::task::yield_now().await;
         }
         Ok::<_, kind_tests::Failure>(())
@@ -128,7 +133,11 @@ async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
         .wait_for("the series are gone", gone)
         .await??;
     ensure!(
-        world.metrics().await?.contains(&series("hit", "again")),
+        world
+            .controller
+            .metrics()
+            .await?
+            .contains(&series("hit", "again")),
         "those of the other object stay"
     );
 

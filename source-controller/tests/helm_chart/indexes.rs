@@ -40,7 +40,7 @@ async fn a_hundred_charts_read_the_index_once() -> Result {
     let indexes = asked.iter().filter(|path| path.ends_with("index.yaml"));
     ensure!(indexes.count() <= 2, "{asked:?}"); // one for each process
     // SC-PROC-092: without the flags nothing is counted
-    let metrics = world.metrics().await?;
+    let metrics = world.controller.metrics().await?;
     ensure!(!metrics.contains("gotk_cache_events_total{"), "{metrics}");
     Ok(())
 }
@@ -74,7 +74,7 @@ async fn the_cache_of_the_flags_shows_in_a_metric_and_an_event() -> Result {
             "gotk_cache_events_total{{event_type=\"{event}\",name=\"{name}\",namespace=\"{namespace}\"}} 1"
         )
     };
-    let metrics = world.metrics().await?;
+    let metrics = world.controller.metrics().await?;
     // SC-PROC-092, SC-HCHART-034, RT-MET-007
     for line in [series("cache_hit", "charts"), series("cache_miss", "full")] {
         ensure!(metrics.contains(&line), "no {line} in\n{metrics}");
@@ -102,7 +102,7 @@ async fn the_cache_of_the_flags_shows_in_a_metric_and_an_event() -> Result {
     world.namespace.wait_gone(HELM_REPOSITORY, "charts").await?;
     let gone = async {
         loop {
-            let metrics = world.metrics().await?;
+            let metrics = world.controller.metrics().await?;
             if !metrics.contains("name=\"charts\"") {
                 return Ok::<_, kind_tests::Failure>(());
             }

@@ -175,13 +175,6 @@ impl World {
         Ok(seen.into_inner().unwrap_or_default())
     }
 
-    /// The metrics page.
-    pub(crate) async fn metrics(&self) -> Result<String> {
-        let client = flux_http::ClientOptions::default().build()?;
-        let url = format!("http://{}/metrics", self.controller.metrics_address());
-        Ok(client.get(url).send().await?.text().await?)
-    }
-
     /// The folder of an object's artifacts.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.storage()

@@ -88,7 +88,7 @@ async fn specs_that_contradict_themselves_stall() -> Result {
             "{message}"
         );
     }
-    let counted = metrics(&world).await?;
+    let counted = world.watcher.metrics_at_rest("artifactgenerator").await?;
     // SW-GEN-050, SW-PROC-035
     let terminal =
         "controller_runtime_terminal_reconcile_errors_total{controller=\"artifactgenerator\"}";
@@ -104,12 +104,6 @@ async fn specs_that_contradict_themselves_stall() -> Result {
         "{counted}"
     );
     Ok(())
-}
-
-async fn metrics(world: &World) -> Result<String> {
-    let url = format!("http://{}/metrics", world.watcher.metrics_address());
-    let client = flux_http::ClientOptions::default().build()?;
-    Ok(client.get(url).send().await?.text().await?)
 }
 
 #[tokio::test]

@@ -400,14 +400,7 @@ async fn a_reconcile_ends_when_its_time_is_up() -> Result {
     let message = world.fails("gen", "SourceFetchFailed").await?;
     assert_eq!(message, "fetch sources failed: context deadline exceeded");
     world.ready("gen").await?;
-    let url = format!("http://{}/metrics", world.watcher.metrics_address());
-    let page = flux_http::ClientOptions::default()
-        .build()?
-        .get(url)
-        .send()
-        .await?
-        .text()
-        .await?;
+    let page = world.watcher.metrics().await?;
     let counter = "controller_runtime_reconcile_timeouts_total{controller=\"artifactgenerator\"} ";
     let counted = page.lines().find_map(|line| line.strip_prefix(counter));
     ensure!(counted.is_some_and(|count| count != "0"), "{counted:?}");

@@ -23,9 +23,7 @@ fn map(part: usize, value: &str) -> String {
 
 /// How often each Kustomization was reconciled.
 async fn reconciles(kustomize: &Controller) -> Result<BTreeMap<String, u64>> {
-    let client = flux_http::ClientOptions::default().build()?;
-    let url = format!("http://{}/metrics", kustomize.metrics_address());
-    let page = client.get(url).send().await?.text().await?;
+    let page = kustomize.metrics().await?;
     let lines = page.lines().filter(|line| {
         line.starts_with("gotk_reconcile_duration_seconds_count")
             && line.contains("kind=\"Kustomization\"")
