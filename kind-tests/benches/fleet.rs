@@ -4,10 +4,11 @@
 mod figures;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use figures::{Kustomizations, Took, mebibytes, print};
+use figures::{Kustomizations, Took, mebibytes, print, seconds};
 use kind_tests::controller::Settings;
-use kind_tests::{Flux, Result};
+use kind_tests::{Cluster, Flux, Namespace, Result};
 
 /// How many Kustomizations there are.
 fn kustomizations() -> Result<usize> {
@@ -31,10 +32,17 @@ async fn bench() -> Result {
         of: "of 4 objects".to_owned(),
     };
 
+    let bare = bare_applies(&cluster, count).await?;
     let took = fleet
         .install(&revision, &["prune: true", "wait: true"])
         .await?;
     show(&fleet, "install", &took, 25, 56);
+    let times = took.wall.as_secs_f64() / bare.as_secs_f64();
+    print(
+        "  beside the bare applies",
+        &format!("{times:.1} times"),
+        "target 2.2",
+    );
 
     let revision = commit(&flux, count, "1.0.1");
     let span = fleet.start()?;
@@ -52,6 +60,24 @@ async fn bench() -> Result {
         "upstream 172 MiB for 100",
     );
     Ok(())
+}
+
+/// Applies the objects of as many Kustomizations, and nothing else: what the API server needs for them.
+async fn bare_applies(cluster: &Cluster, count: usize) -> Result<Duration> {
+    let namespace = Namespace::create(cluster, "bare").await?;
+    let manifests = (0..count).flat_map(|number| {
+        let text = MANIFEST
+            .replace("NAME", &Kustomizations::name(number))
+            .replace("VERSION", "1.0.0");
+        let objects: Vec<String> = text.split("---\n").map(str::to_owned).collect();
+        objects
+    });
+    let started = Instant::now();
+    figures::apply_all(&namespace, manifests).await?;
+    let took = started.elapsed();
+    let what = format!("bare applies of the objects of {count} Kustomizations");
+    print(&what, &seconds(took), "over four connections");
+    Ok(took)
 }
 
 fn show(

@@ -13,8 +13,6 @@ use kind_tests::{
     ArtifactServer, Failure, HELM_RELEASE, Namespace, OCI_REPOSITORY, Result, condition, is_ready,
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// Runs of each release at its interval that are measured.
 const RUNS: usize = 4;
@@ -129,13 +127,14 @@ impl Releases {
 
     async fn install(&self) -> Result<Took> {
         let span = self.start()?;
-        for number in 0..self.count {
+        let releases = (0..self.count).map(|number| {
             let release = json!({"apiVersion": HELM_RELEASE.0, "kind": HELM_RELEASE.1,
                 "metadata": {"name": name(number)},
                 "spec": {"interval": "1h", "chartRef": {"kind": "OCIRepository", "name": "app"},
                     "values": {"host": format!("{}.example.com", name(number))}}});
-            self.namespace.apply(&release.to_string()).await?;
-        }
+            release.to_string()
+        });
+        figures::apply_all(&self.namespace, releases).await?;
         self.released("1.0.0").await?;
         span.end(&self.helm)
     }
@@ -154,13 +153,8 @@ impl Releases {
     /// Requests a reconcile of each, and waits for all.
     async fn request(&self, at: &str) -> Result<Took> {
         let span = self.start()?;
-        for number in 0..self.count {
-            let patch =
-                json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
-            self.namespace
-                .merge(HELM_RELEASE, &name(number), patch)
-                .await?;
-        }
+        let names = (0..self.count).map(name);
+        figures::request_all(&self.namespace, HELM_RELEASE, names, at).await?;
         let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == at;
         self.all("have handled the request", handled).await?;
         span.end(&self.helm)
@@ -246,15 +240,6 @@ async fn at_their_interval(fleet: &Releases) -> Result {
     });
     print("  writes", &writes.count().to_string(), "target 0");
     Ok(())
-}
-
-async fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    Ok(text)
 }
 
 const HELPERS: &str = r#"{{- define "app.labels" -}}

@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{TryStreamExt as _, stream};
 use kind_tests::controller::Controller;
 use kind_tests::requests::{Counter, Request};
-use kind_tests::{Cluster, Flux, KUSTOMIZATION, Namespace, Result, is_ready};
+use kind_tests::{Cluster, Flux, KUSTOMIZATION, Kind, Namespace, Result, is_ready};
 use serde_json::{Value, json};
 
 /// Runs a benchmark, or prints why it could not run.
@@ -143,6 +144,33 @@ pub async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// The connections over which a benchmark makes its own changes, so that it is not what takes the time.
+const CONNECTIONS: usize = 4;
+
+/// Applies all these objects.
+pub async fn apply_all(namespace: &Namespace, manifests: impl Iterator<Item = String>) -> Result {
+    stream::iter(manifests.map(Ok))
+        .try_for_each_concurrent(CONNECTIONS, async |manifest| {
+            namespace.apply(&manifest).await.map(drop)
+        })
+        .await
+}
+
+/// Requests a reconcile of all objects of these names.
+pub async fn request_all(
+    namespace: &Namespace,
+    kind: Kind,
+    names: impl Iterator<Item = String>,
+    at: &str,
+) -> Result {
+    let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
+    stream::iter(names.map(Ok))
+        .try_for_each_concurrent(CONNECTIONS, async |name| {
+            namespace.merge(kind, &name, patch.clone()).await.map(drop)
+        })
+        .await
+}
+
 /// The Kustomizations of a benchmark, each of a folder that has its name.
 pub struct Kustomizations<'f> {
     pub flux: &'f Flux,
@@ -160,14 +188,14 @@ impl Kustomizations<'_> {
     /// Creates them with these additional lines of their specs, and waits until they have applied `revision`.
     pub async fn install(&self, revision: &str, lines: &[&str]) -> Result<Took> {
         let span = self.start()?;
-        for number in 0..self.count {
+        let manifests = (0..self.count).map(|number| {
             let path = format!("path: ./{}", Self::name(number));
             let lines: Vec<&str> = std::iter::once(path.as_str())
                 .chain(lines.iter().copied())
                 .collect();
-            let kustomization = self.flux.kustomization(&Self::name(number), &lines);
-            self.flux.namespace.apply(&kustomization).await?;
-        }
+            self.flux.kustomization(&Self::name(number), &lines)
+        });
+        apply_all(&self.flux.namespace, manifests).await?;
         self.applied(revision).await?;
         span.end(&self.flux.kustomize)
     }
@@ -181,14 +209,8 @@ impl Kustomizations<'_> {
     /// Requests a reconcile of each, and waits for all.
     pub async fn request(&self, at: &str) -> Result<Took> {
         let span = self.start()?;
-        for number in 0..self.count {
-            let patch =
-                json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
-            let namespace = &self.flux.namespace;
-            namespace
-                .merge(KUSTOMIZATION, &Self::name(number), patch)
-                .await?;
-        }
+        let names = (0..self.count).map(Self::name);
+        request_all(&self.flux.namespace, KUSTOMIZATION, names, at).await?;
         let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == at;
         self.all("have handled the request", handled).await?;
         span.end(&self.flux.kustomize)

@@ -13,7 +13,6 @@ use registries::{Artifact, Registry, tar_gz};
 use serde_json::{Value, json};
 
 use crate::config_map;
-use crate::gates::get;
 
 const EVENT: Kind = Kind("v1", "Event");
 

@@ -8,7 +8,6 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::config_map;
-use crate::gates::get;
 
 const SERVICE_ACCOUNT: Kind = Kind("v1", "ServiceAccount");
 const SECRET: Kind = Kind("v1", "Secret");
