@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
@@ -9,7 +11,7 @@ use kind_tests::{
     Applier, CONFIG_MAP, Cluster, KUSTOMIZATION, Kind, Namespace, Result, Way, ensure, is_ready,
 };
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -475,4 +477,44 @@ spec:
         })
         .await?;
     namespace.delete(DEFINITION, &name).await
+}
+
+// The server does not know that nothing follows a full page, and the page that says so has null in place of its objects.
+#[tokio::test]
+async fn a_list_that_ends_with_a_full_page_is_complete() -> Result {
+    const PAGE: usize = 500;
+    let namespace = Namespace::create(&Cluster::shared().await?, "full-page").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let mut made: Vec<ConfigMap> = Vec::new();
+    for number in 0..PAGE {
+        let metadata =
+            json!({"name": format!("map-{number:03}"), "labels": {"page": namespace.name()}});
+        made.push(serde_json::from_value(json!({ "metadata": metadata }))?);
+    }
+    made.push(serde_json::from_value(
+        json!({"metadata": {"name": "other"}}),
+    )?);
+    let params = PostParams::default();
+    futures::stream::iter(made.iter().map(Ok))
+        .try_for_each_concurrent(8, async |map| maps.create(&params, map).await.map(drop))
+        .await?;
+
+    let cluster = flux_cluster::Cluster::new(namespace.client().clone(), "kind-tests");
+    let kind = flux_cluster::Resource {
+        group: String::new(),
+        version: "v1".into(),
+        kind: "ConfigMap".into(),
+        plural: "configmaps".into(),
+        namespaced: true,
+    };
+    let selector = format!("page={}", namespace.name());
+    let full = cluster.list_live(&kind, &selector, None).await?;
+    ensure!(full.objects.len() == PAGE, "{}", full.objects.len());
+    ensure!(full.next.is_some(), "the server knows that it is the last");
+    let last = cluster
+        .list_live(&kind, &selector, full.next.as_deref())
+        .await?;
+    ensure!(last.objects.is_empty() && last.next.is_none(), "{last:?}");
+    ensure!(last.version == full.version, "{last:?}");
+    Ok(())
 }

@@ -221,8 +221,8 @@ struct Meta {
 #[derive(Deserialize)]
 struct List {
     metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Partial>,
+    /// None on a page without objects, such as the one after a full page that happens to be the last with any.
+    items: Option<Vec<Partial>>,
 }
 
 #[derive(Deserialize)]
@@ -284,7 +284,9 @@ impl Cluster {
         };
         let list: List = self.send_for(request, resource, &id).await?;
         Ok(Page {
-            objects: list.items.into_iter().filter_map(Partial::seen).collect(),
+            objects: (list.items.into_iter().flatten())
+                .filter_map(Partial::seen)
+                .collect(),
             version: list.metadata.resource_version,
             next: Some(list.metadata.r#continue).filter(|next| !next.is_empty()),
         })

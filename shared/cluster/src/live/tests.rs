@@ -140,7 +140,9 @@ async fn lists_and_watches_ask_for_the_metadata_of_the_selected_objects() {
             .map(|event| format!("{event}\n"))
             .concat()
         } else if uri.contains("continue=more") {
-            json!({"metadata": {"resourceVersion": "9"}, "items": [object("b", "2")]}).to_string()
+            json!({"metadata": {"resourceVersion": "9", "continue": "end"}, "items": [object("b", "2")]}).to_string()
+        } else if uri.contains("continue=end") {
+            json!({"metadata": {"resourceVersion": "9"}, "items": null}).to_string()
         } else {
             json!({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [object("a", "1"), {"metadata": {}}]})
                 .to_string()
@@ -165,7 +167,10 @@ async fn lists_and_watches_ask_for_the_metadata_of_the_selected_objects() {
     );
     assert_eq!(first.objects[0].labels["of"], "a");
     let second = cluster.list_live(&resource, "of", Some("more")).await;
-    assert_eq!(second.unwrap().next, None);
+    assert_eq!(second.unwrap().next.as_deref(), Some("end"));
+    let last = cluster.list_live(&resource, "of", Some("end")).await;
+    let last = last.unwrap();
+    assert_eq!((last.objects.len(), last.next), (0, None));
     let mut events = cluster.watch_live(&resource, "of", "9", 60).await.unwrap();
     let mut told = Vec::new();
     while let Some(event) = events.next().await {
@@ -184,6 +189,7 @@ async fn lists_and_watches_ask_for_the_metadata_of_the_selected_objects() {
         asked,
         "/apis/apps/v1/deployments?&labelSelector=of&limit=500\n\
          /apis/apps/v1/deployments?&labelSelector=of&limit=500&continue=more\n\
+         /apis/apps/v1/deployments?&labelSelector=of&limit=500&continue=end\n\
          /apis/apps/v1/deployments?&watch=true&timeoutSeconds=60&labelSelector=of&allowWatchBookmarks=true&resourceVersion=9"
     );
 }
