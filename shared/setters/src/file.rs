@@ -3,11 +3,10 @@
 mod identity;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use flux_yaml::edit::{self, Scalar};
-use flux_yaml::{Node, v3};
+use flux_yaml::edit::{self, RepeatedKey, Scalar};
 
 use self::identity::Identities;
 use crate::changes::{Change, ObjectId};
@@ -120,6 +119,7 @@ struct Part<'t> {
     /// The lines of the file before it.
     lines_before: usize,
     scalars: Vec<Scalar>,
+    repeated_key: Option<RepeatedKey>,
     marked: Vec<Marked>,
     identities: Identities,
 }
@@ -137,7 +137,7 @@ impl<'t> Part<'t> {
     fn read(file: &'t str, range: Range<usize>, is_single: bool) -> Result<Self, Problem> {
         let lines_before = breaks(file.get(..range.start).unwrap_or_default());
         let text = file.get(range).unwrap_or_default();
-        let scalars = scalars(text)?;
+        let (scalars, repeated_key) = scalars(text)?;
         let mut marked = Vec::new();
         for (index, scalar) in scalars.iter().enumerate() {
             let comment = marker::comment(&scalar.line_comment, &scalar.head_comment);
@@ -158,6 +158,7 @@ impl<'t> Part<'t> {
             text,
             lines_before,
             scalars,
+            repeated_key,
             marked,
             identities,
         })
@@ -222,17 +223,13 @@ impl<'t> Part<'t> {
 
     /// Refuses a text in which a mapping has a key twice.
     fn check_keys(&self) -> Result<(), Problem> {
-        let mut pending = v3::parse_all(&*normal(self.text))?;
-        while let Some(node) = pending.pop() {
-            if let Some(key) = duplicate(&node) {
-                return Err(Problem::DuplicateKey {
-                    key: key.value.clone(),
-                    line: self.lines_before + key.line as usize,
-                });
-            }
-            pending.extend(node.content);
+        match &self.repeated_key {
+            None => Ok(()),
+            Some(RepeatedKey { key, line }) => Err(Problem::DuplicateKey {
+                key: key.clone(),
+                line: self.lines_before + *line as usize,
+            }),
         }
-        Ok(())
     }
 
     /// Checks that the edited text has the new values, and all others as they were.
@@ -245,7 +242,7 @@ impl<'t> Part<'t> {
             .first()
             .map_or(0, |(_, scalar, _)| scalar.line as usize);
         let entangled = |line: usize| Problem::Entangled(self.lines_before + line);
-        let after = scalars(content).map_err(|_| entangled(first))?;
+        let (after, _) = scalars(content).map_err(|_| entangled(first))?;
         if after.len() != self.scalars.len() {
             return Err(entangled(first));
         }
@@ -274,9 +271,10 @@ fn normal(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The scalars of a text as kyaml reads it, with their positions in the text itself.
-fn scalars(text: &str) -> Result<Vec<Scalar>, flux_yaml::Error> {
-    let mut scalars = edit::scalars(&normal(text))?;
+/// The scalars of a text as kyaml reads it, with their positions in the text itself, and the first key that a mapping has
+/// twice.
+fn scalars(text: &str) -> Result<(Vec<Scalar>, Option<RepeatedKey>), flux_yaml::Error> {
+    let (mut scalars, repeated_key) = edit::read(&normal(text))?;
     // The offsets of the line breaks that lost a carriage return, after it was lost.
     let breaks = memchr::memmem::find_iter(text.as_bytes(), b"\r\n");
     let lost: Vec<usize> = breaks.enumerate().map(|(before, at)| at - before).collect();
@@ -286,15 +284,7 @@ fn scalars(text: &str) -> Result<Vec<Scalar>, flux_yaml::Error> {
             scalar.range = back(scalar.range.start)..back(scalar.range.end);
         }
     }
-    Ok(scalars)
-}
-
-/// A key that a mapping has already.
-fn duplicate(node: &Node) -> Option<&Node> {
-    let mut seen = HashSet::new();
-    let keys = node.entries().map(|(key, _)| key);
-    keys.filter(|key| key.is_scalar())
-        .find(|key| !seen.insert((key.short_tag(), key.value.as_str())))
+    Ok((scalars, repeated_key))
 }
 
 /// The line of a scalar's comment within the text, from 1.

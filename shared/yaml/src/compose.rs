@@ -12,6 +12,7 @@ use crate::resolve::{self, Flavor};
 use crate::room::{self, Room};
 use crate::scan::{MAX_DEPTH, ScalarStyle};
 use crate::source::Source;
+use crate::span::{Span, Spans};
 
 /// Reads the documents of a stream one by one.
 pub(crate) struct Composer<'s> {
@@ -24,6 +25,7 @@ pub(crate) struct Composer<'s> {
     /// space for its children once and exactly.
     children: Vec<Node>,
     room: Room<'s>,
+    spans: Option<Spans<'s>>,
 }
 
 impl<'s> Composer<'s> {
@@ -36,7 +38,19 @@ impl<'s> Composer<'s> {
             depth: 0,
             children: Vec::new(),
             room: Room::new(None),
+            spans: None,
         }
+    }
+
+    /// Takes the positions of all scalars as well.
+    pub(crate) fn with_spans(mut self, spans: Spans<'s>) -> Self {
+        self.spans = Some(spans);
+        self
+    }
+
+    /// The positions of the scalars of what was read since the last call, keys included.
+    pub(crate) fn take_spans(&mut self) -> Vec<Span> {
+        self.spans.as_mut().map(Spans::take).unwrap_or_default()
     }
 
     /// Claims the memory of what is read from `claim`.
@@ -64,7 +78,11 @@ impl<'s> Composer<'s> {
 
     fn next(&mut self) -> Result<Event<'s>, Error> {
         let event = self.parser.next_event();
-        event.map_err(|fault| fault.into_error(self.flavor))
+        let event = event.map_err(|fault| fault.into_error(self.flavor))?;
+        if let Some(spans) = &mut self.spans {
+            spans.see(&event);
+        }
+        Ok(event)
     }
 
     fn document(&mut self) -> Result<Option<Node>, Error> {

@@ -11,16 +11,16 @@
 //! # Ok::<(), flux_yaml::Error>(())
 //! ```
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::compose::Composer;
 use crate::emit::flow_plain_allowed;
 use crate::error::Error;
 use crate::node::{Kind, Node, Style};
-use crate::parse::{EventKind, Parser};
 use crate::resolve::{self, Flavor, Scalar as Resolved};
-use crate::scan::ScalarStyle;
 use crate::source::Source;
+use crate::span::{Span, Spans};
 use crate::v3;
 
 /// Line breaks.
@@ -87,13 +87,13 @@ impl Scalar {
     }
 }
 
-/// The position of a scalar of the event stream.
-struct Span {
-    range: Range<usize>,
-    line: u32,
-    column: u32,
-    in_flow: bool,
-    apart: bool,
+/// A key that its mapping has already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatedKey {
+    /// The key.
+    pub key: String,
+    /// The line of its second appearance, from 1.
+    pub line: u32,
 }
 
 /// Every scalar value of a stream of documents, in text order.
@@ -101,92 +101,46 @@ struct Span {
 /// # Errors
 /// As [`v3::parse`].
 pub fn scalars(text: &str) -> Result<Vec<Scalar>, Error> {
+    Ok(read(text)?.0)
+}
+
+/// As [`scalars`], with the first key that a mapping has twice.
+///
+/// # Errors
+/// As [`v3::parse`].
+pub fn read(text: &str) -> Result<(Vec<Scalar>, Option<RepeatedKey>), Error> {
     let source = Source::new(text.as_bytes())?;
     let skipped = text.len() - source.text.len().min(text.len());
-    let mut spans = spans(&source.text, skipped)?.into_iter();
-    let mut composer = Composer::new(&source, Flavor::V3);
+    let spans = Spans::new(&source.text, skipped);
+    let mut composer = Composer::new(&source, Flavor::V3).with_spans(spans);
     let mut walk = Walk {
-        spans: &mut spans,
+        spans: Vec::new().into_iter(),
         found: Vec::new(),
         path: Vec::new(),
         document: 0,
+        repeated: None,
     };
     while let Some(document) = composer.next_document()? {
+        walk.spans = composer.take_spans().into_iter();
         if let Some(root) = document.root() {
             walk.node(root, "");
         }
         walk.document += 1;
     }
-    Ok(walk.found)
-}
-
-/// Positions of all scalars, keys included.
-fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
-    let mut parser = Parser::new(text, Flavor::V3);
-    let mut spans = Vec::new();
-    // One entry per open collection: whether it is in flow style.
-    let mut open: Vec<bool> = Vec::new();
-    let mut last = 0;
-    loop {
-        let event = parser
-            .next_event()
-            .map_err(|fault| fault.into_error(Flavor::V3))?;
-        match event.kind {
-            EventKind::StreamEnd => return Ok(spans),
-            EventKind::SequenceStart { flow } | EventKind::MappingStart { flow } => open.push(flow),
-            EventKind::SequenceEnd | EventKind::MappingEnd => {
-                open.pop();
-            }
-            EventKind::Scalar(_, style) => {
-                let start = event.content.at();
-                let mut end = event.end.at().max(start);
-                let between = text.get(last..start).unwrap_or("");
-                let apart = !between.trim().is_empty();
-                last = end;
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    end = start + block_length(text.get(start..end).unwrap_or(""));
-                }
-                spans.push(Span {
-                    range: start + skipped..end + skipped,
-                    line: event.content.line + 1,
-                    column: event.content.column + 1,
-                    in_flow: open.contains(&true),
-                    apart,
-                });
-            }
-            EventKind::Alias(_) => last = event.end.at(),
-            _ => {}
-        }
-    }
-}
-
-/// The bytes of a block scalar up to its last line of text: its end mark is after the empty lines that follow it.
-/// Blanks beyond the indentation are text.
-fn block_length(block: &str) -> usize {
-    let lines = block.split_inclusive('\n').skip(1);
-    let blanks = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let first = lines.clone().find(|line| !line.trim().is_empty());
-    let indent = first.map_or(usize::MAX, blanks);
-    let mut length = block.len();
-    for line in lines.collect::<Vec<_>>().into_iter().rev() {
-        let text = line.trim_end_matches(['\n', '\r']);
-        if text.len() > indent || text.len() > blanks(text) {
-            break;
-        }
-        length -= line.len();
-    }
-    length
+    Ok((walk.found, walk.repeated))
 }
 
 /// Walks a tree in text order and assigns each scalar its position.
-struct Walk<'w> {
-    spans: &'w mut std::vec::IntoIter<Span>,
+struct Walk {
+    /// Those of this document.
+    spans: std::vec::IntoIter<Span>,
     found: Vec<Scalar>,
     path: Vec<Step>,
     document: usize,
+    repeated: Option<RepeatedKey>,
 }
 
-impl Walk<'_> {
+impl Walk {
     fn node(&mut self, node: &Node, key_comment: &str) {
         match node.kind {
             Kind::Scalar => {
@@ -218,6 +172,9 @@ impl Walk<'_> {
                 });
             }
             Kind::Mapping => {
+                if self.repeated.is_none() {
+                    self.repeated = repeated_key(node);
+                }
                 for (key, value) in node.entries() {
                     self.key(key);
                     self.path.push(Step::Key(key.value.clone()));
@@ -245,6 +202,18 @@ impl Walk<'_> {
             self.key(child);
         }
     }
+}
+
+/// The first key that a mapping has already, of those that are scalars.
+fn repeated_key(mapping: &Node) -> Option<RepeatedKey> {
+    let mut seen = HashSet::new();
+    let keys = mapping.entries().map(|(key, _)| key);
+    let mut keys = keys.filter(|key| key.is_scalar());
+    let repeated = keys.find(|key| !seen.insert((key.short_tag(), key.value.as_str())))?;
+    Some(RepeatedKey {
+        key: repeated.value.clone(),
+        line: repeated.line,
+    })
 }
 
 /// Replaces scalars by new values. The quoting style is kept if it can represent the new value; a plain scalar that is

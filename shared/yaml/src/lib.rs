@@ -54,6 +54,7 @@ mod room;
 mod scan;
 pub mod sigs;
 mod source;
+mod span;
 mod timestamp;
 pub mod v3;
 mod value;
