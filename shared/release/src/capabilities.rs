@@ -25,7 +25,7 @@ pub(crate) async fn capabilities(
     for root in ["/api", "/apis"] {
         let document: Document = discovery.document(root, ACCEPT).await?;
         if document.kind == "APIGroupDiscoveryList" {
-            found.add_all(document.items);
+            found.add_all(document.items.into_iter().flatten());
         } else {
             add_singly(cluster, root, document, &mut found).await?;
         }
@@ -51,16 +51,19 @@ async fn add_singly(
     document: Document,
     found: &mut Discovery,
 ) -> Result<(), RequestError> {
-    let groups = document.groups.into_iter();
-    let versions = groups.flat_map(|group| group.versions);
+    let groups = document.groups.into_iter().flatten();
+    let versions = groups.flat_map(|group| group.versions.into_iter().flatten());
     let versions = versions.map(|version| version.group_version);
-    for version in document.versions.into_iter().chain(versions) {
+    for version in (document.versions.into_iter().flatten()).chain(versions) {
         found.versions.push(version.clone());
         let path = format!("{root}/{version}");
         let list = cluster.discovery().document(&path, "application/json");
         match list.await {
             Ok(Kinds { resources }) => {
-                let kinds = resources.into_iter().map(|resource| resource.kind);
+                let kinds = resources
+                    .into_iter()
+                    .flatten()
+                    .map(|resource| resource.kind);
                 found.kinds.push((version, kinds.collect()));
             }
             Err(error) if error.code == 0 => return Err(error),
@@ -72,14 +75,14 @@ async fn add_singly(
 
 /// Adds what one document says of all groups.
 trait AddAll {
-    fn add_all(&mut self, groups: Vec<Group>);
+    fn add_all(&mut self, groups: impl Iterator<Item = Group>);
 }
 
 impl AddAll for Discovery {
-    fn add_all(&mut self, groups: Vec<Group>) {
+    fn add_all(&mut self, groups: impl Iterator<Item = Group>) {
         for group in groups {
             let name = group.metadata.name;
-            for version in group.versions {
+            for version in group.versions.into_iter().flatten() {
                 let slash = if name.is_empty() { "" } else { "/" };
                 let id = format!("{name}{slash}{}", version.version);
                 self.versions.push(id.clone());
@@ -89,8 +92,8 @@ impl AddAll for Discovery {
                     continue;
                 }
                 let mut kinds = Vec::new();
-                for resource in version.resources {
-                    let subresources = resource.subresources.into_iter();
+                for resource in version.resources.into_iter().flatten() {
+                    let subresources = resource.subresources.into_iter().flatten();
                     let subresources = subresources.map(|subresource| subresource.response_kind);
                     for kind in [resource.response_kind].into_iter().chain(subresources) {
                         kinds.extend(kind.map(|kind| kind.kind).filter(|kind| !kind.is_empty()));
@@ -112,23 +115,19 @@ struct Version {
     minor: String,
 }
 
-/// `APIGroupDiscoveryList`, `APIGroupList` or `APIVersions`.
+/// `APIGroupDiscoveryList`, `APIGroupList` or `APIVersions`. Go writes an empty list as null.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
     kind: String,
-    #[serde(default)]
-    items: Vec<Group>,
-    #[serde(default)]
-    groups: Vec<PlainGroup>,
-    #[serde(default)]
-    versions: Vec<String>,
+    items: Option<Vec<Group>>,
+    groups: Option<Vec<PlainGroup>>,
+    versions: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct PlainGroup {
-    #[serde(default)]
-    versions: Vec<PlainVersion>,
+    versions: Option<Vec<PlainVersion>>,
 }
 
 #[derive(Deserialize)]
@@ -139,8 +138,7 @@ struct PlainVersion {
 
 #[derive(Deserialize)]
 struct Kinds {
-    #[serde(default)]
-    resources: Vec<Kind>,
+    resources: Option<Vec<Kind>>,
 }
 
 #[derive(Deserialize)]
@@ -152,8 +150,7 @@ struct Kind {
 #[derive(Deserialize)]
 struct Group {
     metadata: Named,
-    #[serde(default)]
-    versions: Vec<GroupVersion>,
+    versions: Option<Vec<GroupVersion>>,
 }
 
 #[derive(Deserialize)]
@@ -167,8 +164,7 @@ struct GroupVersion {
     version: String,
     #[serde(default)]
     freshness: String,
-    #[serde(default)]
-    resources: Vec<Resource>,
+    resources: Option<Vec<Resource>>,
 }
 
 #[derive(Deserialize)]
@@ -176,8 +172,7 @@ struct GroupVersion {
 struct Resource {
     #[serde(default)]
     response_kind: Option<Kind>,
-    #[serde(default)]
-    subresources: Vec<Subresource>,
+    subresources: Option<Vec<Subresource>>,
 }
 
 #[derive(Deserialize)]

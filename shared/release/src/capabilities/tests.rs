@@ -82,7 +82,9 @@ async fn servers_without_aggregated_discovery_are_asked_for_each_version() {
             200,
             json!({ "kind": "APIGroupList", "groups": [
             { "name": "apps", "versions": [{ "groupVersion": "apps/v1", "version": "v1" }] },
+            { "name": "empty", "versions": [{ "groupVersion": "empty/v1", "version": "v1" }] },
             { "name": "gone", "versions": [{ "groupVersion": "gone/v1", "version": "v1" }] },
+            { "name": "none", "versions": null },
         ] }),
         ),
         "/api/v1" => (
@@ -93,6 +95,7 @@ async fn servers_without_aggregated_discovery_are_asked_for_each_version() {
             200,
             json!({ "kind": "APIResourceList", "resources": [{ "kind": "Scale" }] }),
         ),
+        "/apis/empty/v1" => (200, json!({ "kind": "APIResourceList", "resources": null })),
         _ => (
             503,
             json!({ "kind": "Status", "status": "Failure", "code": 503, "reason": "ServiceUnavailable", "message": "unable to handle the request" }),
@@ -101,7 +104,14 @@ async fn servers_without_aggregated_discovery_are_asked_for_each_version() {
     let (found, warnings) = capabilities(&cluster(plain), None).await.unwrap();
     assert_eq!(
         found.api_versions,
-        ["apps/v1", "apps/v1/Scale", "gone/v1", "v1", "v1/Pod"]
+        [
+            "apps/v1",
+            "apps/v1/Scale",
+            "empty/v1",
+            "gone/v1",
+            "v1",
+            "v1/Pod"
+        ]
     );
     assert!(
         warnings[0].ends_with("gone/v1: unable to handle the request"),
