@@ -52,22 +52,17 @@ impl Sources {
     async fn measure(&self, spec: &Value) -> Result {
         let Kind(version, kind) = self.kind;
         let span = Span::start(&self.controller, &self.namespace)?;
-        for number in 0..self.count {
-            let name = format!("source-{number:03}");
-            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec});
-            self.namespace.apply(&object.to_string()).await?;
-        }
+        let names = || (0..self.count).map(|number| format!("source-{number:03}"));
+        let objects = names().map(|name| {
+            json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}).to_string()
+        });
+        figures::apply_all(&self.namespace, objects).await?;
         self.all("are ready", |_| true).await?;
         self.show("first", &span.end(&self.controller)?);
 
         let span = Span::start(&self.controller, &self.namespace)?;
         let at = "unchanged";
-        for number in 0..self.count {
-            let patch =
-                json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
-            let name = format!("source-{number:03}");
-            self.namespace.merge(self.kind, &name, patch).await?;
-        }
+        figures::request_all(&self.namespace, self.kind, names(), at).await?;
         self.all("have handled the request", |object| {
             object["status"]["lastHandledReconcileAt"] == at
         })
