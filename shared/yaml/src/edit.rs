@@ -172,9 +172,7 @@ impl Walk {
                 });
             }
             Kind::Mapping => {
-                if self.repeated.is_none() {
-                    self.repeated = repeated_key(node);
-                }
+                self.check_keys(node);
                 for (key, value) in node.entries() {
                     self.key(key);
                     self.path.push(Step::Key(key.value.clone()));
@@ -193,10 +191,21 @@ impl Walk {
         }
     }
 
+    /// Notes the first key that a mapping has twice.
+    fn check_keys(&mut self, mapping: &Node) {
+        if self.repeated.is_none() {
+            self.repeated = repeated_key(mapping);
+        }
+    }
+
     /// Skips the scalars of a key.
     fn key(&mut self, key: &Node) {
-        if key.kind == Kind::Scalar {
-            self.spans.next();
+        match key.kind {
+            Kind::Scalar => {
+                self.spans.next();
+            }
+            Kind::Mapping => self.check_keys(key),
+            _ => {}
         }
         for child in &key.content {
             self.key(child);

@@ -260,6 +260,10 @@ fn a_file_that_is_not_clear_is_a_problem() {
             format!("z: 1\n---\na: o {marker}\nb:\n  - c: 1\n    c: 2\n"),
             "line 6: mapping key \"c\" already defined",
         ),
+        (
+            format!("a: o {marker}\n? {{d: 1, d: 2}}\n: 1\n"),
+            "line 2: mapping key \"d\" already defined",
+        ),
     ] {
         let found = update(&text, &setters()).unwrap_err().to_string();
         assert!(found.starts_with(problem), "{text}: {found}");
