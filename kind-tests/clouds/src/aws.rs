@@ -101,7 +101,7 @@ pub(crate) fn ecr(state: &State, request: &Request) -> Answer {
     }
     let token = STANDARD.encode(format!("AWS:{ECR_PASSWORD}"));
     let expires = state.expiry().as_second();
-    let data = json!({"authorizationToken": token, "expiresAt": expires as f64 + 0.25});
+    let data = json!({"authorizationToken": token, "expiresAt": expires as f64 - 0.75});
     let data = if is_public { data } else { json!([data]) };
     json_answer(200, &json!({"authorizationData": data}))
 }

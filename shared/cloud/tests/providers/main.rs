@@ -58,5 +58,5 @@ pub(crate) fn principal() -> (String, String) {
 /// Whether a time is about an hour away.
 pub(crate) fn in_an_hour(time: SystemTime) -> bool {
     let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-    (Duration::from_mins(59)..=Duration::from_mins(61)).contains(&left)
+    (Duration::from_mins(59)..=Duration::from_hours(1)).contains(&left)
 }
