@@ -137,7 +137,8 @@ impl<'t> Part<'t> {
     fn read(file: &'t str, range: Range<usize>, is_single: bool) -> Result<Self, Problem> {
         let lines_before = breaks(file.get(..range.start).unwrap_or_default());
         let text = file.get(range).unwrap_or_default();
-        let (scalars, repeated_key) = scalars(text)?;
+        let (mut scalars, repeated_key) = edit::read(&normal(text))?;
+        move_back(&mut scalars, text);
         let mut marked = Vec::new();
         for (index, scalar) in scalars.iter().enumerate() {
             let comment = marker::comment(&scalar.line_comment, &scalar.head_comment);
@@ -242,7 +243,7 @@ impl<'t> Part<'t> {
             .first()
             .map_or(0, |(_, scalar, _)| scalar.line as usize);
         let entangled = |line: usize| Problem::Entangled(self.lines_before + line);
-        let (after, _) = scalars(content).map_err(|_| entangled(first))?;
+        let after = edit::scalars(&normal(content)).map_err(|_| entangled(first))?;
         if after.len() != self.scalars.len() {
             return Err(entangled(first));
         }
@@ -271,20 +272,18 @@ fn normal(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The scalars of a text as kyaml reads it, with their positions in the text itself, and the first key that a mapping has
-/// twice.
-fn scalars(text: &str) -> Result<(Vec<Scalar>, Option<RepeatedKey>), flux_yaml::Error> {
-    let (mut scalars, repeated_key) = edit::read(&normal(text))?;
+/// Gives scalars of the normal text their positions in the text itself.
+fn move_back(scalars: &mut [Scalar], text: &str) {
     // The offsets of the line breaks that lost a carriage return, after it was lost.
     let breaks = memchr::memmem::find_iter(text.as_bytes(), b"\r\n");
     let lost: Vec<usize> = breaks.enumerate().map(|(before, at)| at - before).collect();
-    if !lost.is_empty() {
-        let back = |offset: usize| offset + lost.partition_point(|at| *at < offset);
-        for scalar in &mut scalars {
-            scalar.range = back(scalar.range.start)..back(scalar.range.end);
-        }
+    if lost.is_empty() {
+        return;
     }
-    Ok((scalars, repeated_key))
+    let back = |offset: usize| offset + lost.partition_point(|at| *at < offset);
+    for scalar in scalars {
+        scalar.range = back(scalar.range.start)..back(scalar.range.end);
+    }
 }
 
 /// The line of a scalar's comment within the text, from 1.

@@ -13,6 +13,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::compose::Composer;
 use crate::emit::flow_plain_allowed;
@@ -30,8 +31,8 @@ const OTHER_BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 /// A step from a document's root towards a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// To a mapping's value.
-    Key(String),
+    /// To a mapping's value. All scalars below it share the key.
+    Key(Arc<str>),
     /// To a sequence's item.
     Index(usize),
 }
@@ -101,7 +102,7 @@ pub struct RepeatedKey {
 /// # Errors
 /// As [`v3::parse`].
 pub fn scalars(text: &str) -> Result<Vec<Scalar>, Error> {
-    Ok(read(text)?.0)
+    Ok(walk(text, false)?.0)
 }
 
 /// As [`scalars`], with the first key that a mapping has twice.
@@ -109,6 +110,10 @@ pub fn scalars(text: &str) -> Result<Vec<Scalar>, Error> {
 /// # Errors
 /// As [`v3::parse`].
 pub fn read(text: &str) -> Result<(Vec<Scalar>, Option<RepeatedKey>), Error> {
+    walk(text, true)
+}
+
+fn walk(text: &str, check_keys: bool) -> Result<(Vec<Scalar>, Option<RepeatedKey>), Error> {
     let source = Source::new(text.as_bytes())?;
     let skipped = text.len() - source.text.len().min(text.len());
     let spans = Spans::new(&source.text, skipped);
@@ -118,6 +123,7 @@ pub fn read(text: &str) -> Result<(Vec<Scalar>, Option<RepeatedKey>), Error> {
         found: Vec::new(),
         path: Vec::new(),
         document: 0,
+        check_keys,
         repeated: None,
     };
     while let Some(document) = composer.next_document()? {
@@ -137,6 +143,8 @@ struct Walk {
     found: Vec<Scalar>,
     path: Vec<Step>,
     document: usize,
+    /// Whether to look for repeated keys.
+    check_keys: bool,
     repeated: Option<RepeatedKey>,
 }
 
@@ -175,7 +183,7 @@ impl Walk {
                 self.check_keys(node);
                 for (key, value) in node.entries() {
                     self.key(key);
-                    self.path.push(Step::Key(key.value.clone()));
+                    self.path.push(Step::Key(key.value.as_str().into()));
                     self.node(value, key.line_comment());
                     self.path.pop();
                 }
@@ -193,7 +201,7 @@ impl Walk {
 
     /// Notes the first key that a mapping has twice.
     fn check_keys(&mut self, mapping: &Node) {
-        if self.repeated.is_none() {
+        if self.check_keys && self.repeated.is_none() {
             self.repeated = repeated_key(mapping);
         }
     }
@@ -425,7 +433,7 @@ mod tests {
         let scalars = scalars(FILE).unwrap();
         let wanted = |scalar: &&Scalar| {
             let steps = scalar.path.iter().map(|step| match step {
-                Step::Key(key) => key.clone(),
+                Step::Key(key) => key.to_string(),
                 Step::Index(index) => index.to_string(),
             });
             scalar.document == document && steps.eq(path.iter().map(|s| (*s).to_owned()))

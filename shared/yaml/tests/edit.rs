@@ -42,7 +42,7 @@ fn values<'n>(node: &'n mut Node, path: &[Step], out: &mut Vec<(Vec<Step>, &'n m
         Kind::Scalar => out.push((path.to_vec(), node)),
         Kind::Mapping => {
             for (key, value) in node.entries_mut() {
-                values(value, &below(Step::Key(key.value.clone())), out);
+                values(value, &below(Step::Key(key.value.as_str().into())), out);
             }
         }
         Kind::Sequence => {

@@ -39,12 +39,12 @@ impl Identities {
     /// Takes a value that is part of an identity; of a repeated key the first counts.
     fn take(&mut self, document: usize, item: Option<usize>, path: &[Step], scalar: &Scalar) {
         let part: fn(&mut ObjectId) -> &mut String = match path {
-            [Step::Key(key)] => match key.as_str() {
+            [Step::Key(key)] => match &**key {
                 "apiVersion" => |id| &mut id.api_version,
                 "kind" => |id| &mut id.kind,
                 _ => return,
             },
-            [Step::Key(metadata), Step::Key(key)] if metadata == "metadata" => match key.as_str() {
+            [Step::Key(metadata), Step::Key(key)] if &**metadata == "metadata" => match &**key {
                 "name" => |id| &mut id.name,
                 "namespace" => |id| &mut id.namespace,
                 _ => return,
@@ -79,7 +79,9 @@ impl Identities {
 /// The item of a list that a path leads into, and the rest of the path.
 fn of_item(path: &[Step]) -> Option<(usize, &[Step])> {
     match path {
-        [Step::Key(items), Step::Index(item), rest @ ..] if items == ITEMS => Some((*item, rest)),
+        [Step::Key(items), Step::Index(item), rest @ ..] if &**items == ITEMS => {
+            Some((*item, rest))
+        }
         _ => None,
     }
 }
