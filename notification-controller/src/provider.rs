@@ -44,6 +44,7 @@ use flux_api::notification::ProviderType as T;
 use tokio::time::Instant;
 
 pub(crate) use self::mask::Mask;
+pub(crate) use self::otel::Traces;
 pub(crate) use self::posted::Posted;
 pub(crate) use self::send::{SendError, Sender};
 pub(crate) use self::settings::{ConfigError, Secrets, Settings};
@@ -123,7 +124,7 @@ pub(crate) async fn prepare(
         T::IncidentIo => incident_io::calls(settings, event)?,
         T::Mastodon => mastodon::calls(settings, event)?,
         T::Sentry => sentry::calls(settings, event)?,
-        T::Otel => otel::calls(settings, event)?,
+        T::Otel => otel::calls(settings, event, sender.traces())?,
         T::GooglePubSub => pub_sub::calls(settings, event)?,
         T::AzureEventHub => event_hub::calls(settings, event)?,
         T::GithubDispatch => github::dispatch(settings, event)?,

@@ -28,7 +28,7 @@ use super::metadata::combine;
 use super::outcomes::{Outcome, Outcomes};
 use super::selection::{Skip, skip, status_id};
 use crate::event::Event;
-use crate::provider::{self, ConfigError, Job, Mask, Posted, Secrets, Sender, Settings};
+use crate::provider::{self, ConfigError, Job, Mask, Posted, Secrets, Sender, Settings, Traces};
 
 /// How long it may take to find out what is to be sent (NC-EVT-016).
 const PREPARATION: Duration = Duration::from_secs(15);
@@ -41,6 +41,7 @@ pub(crate) struct Dispatcher {
     turns: Turns<(Key, ObjectKey)>,
     lines: Lines,
     posted: Posted,
+    traces: Traces,
 }
 
 /// Kind, namespace and name of an object.
@@ -172,6 +173,7 @@ impl Dispatcher {
             turns: Turns::default(),
             lines: Lines::default(),
             posted: Posted::default(),
+            traces: Traces::default(),
         }
     }
 
@@ -440,7 +442,8 @@ impl Dispatcher {
         let masked = |error| (error, mask.clone());
         let sender = Sender::new(&settings).map_err(masked)?;
         let uid = provider.uid().unwrap_or_default();
-        let sender = sender.knowing(self.posted.of(&uid, settings.status_id()));
+        let posted = self.posted.of(&uid, settings.status_id());
+        let sender = sender.knowing(posted, self.traces.clone());
         if let Some(app) = settings.wanted_app() {
             let app = flux_cloud::GitHubApp::new(app.clone());
             let app = app.map_err(|error| masked(error.into()))?;

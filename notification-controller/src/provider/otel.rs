@@ -1,6 +1,7 @@
 //! OpenTelemetry: each event is a span, and those about one revision are one trace (NC-OTEL rows).
 
 mod message;
+mod traces;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use self::message::Message;
+pub(crate) use self::traces::Traces;
+use self::traces::{SpanId, TraceId};
 use super::address::text;
 use super::send::{Call, Exchange};
 use super::settings::{ConfigError, Settings};
@@ -17,8 +20,20 @@ use crate::event::Event;
 
 /// The name of the tracer (NC-OTEL-002).
 const TRACER: &str = "flux:notification-controller";
+/// The kinds whose spans are the roots of traces (NC-OTEL-004).
+const SOURCES: [&str; 5] = [
+    "GitRepository",
+    "OCIRepository",
+    "HelmChart",
+    "Bucket",
+    "ExternalArtifact",
+];
 
-pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, ConfigError> {
+pub(super) fn calls(
+    settings: &Settings,
+    event: &Event,
+    traces: &Traces,
+) -> Result<Vec<Call>, ConfigError> {
     let mut url = Url::parse(settings.address.as_bytes())
         .map_err(|error| ConfigError::invalid(format!("invalid OTLP endpoint URL: {error}")))?;
     // NC-OTEL-006
@@ -31,11 +46,10 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = u64::try_from(now.unwrap_or_default().as_nanos()).unwrap_or_default();
-    let span_id = Uuid::new_v4();
-    let (span_id, _) = span_id.as_bytes().split_at(8);
+    let place = Place::of(settings, event, traces);
     let mut request = Exchange::new(Method::POST, text(&url.text())).body(
         "application/x-protobuf",
-        export(settings, event, span_id, now),
+        export(settings, event, &place, now),
     );
     for (name, value) in &settings.headers {
         request = request.header(name, value);
@@ -55,22 +69,62 @@ pub(super) fn calls(settings: &Settings, event: &Event) -> Result<Vec<Call>, Con
     Ok(vec![Call::of(request).context("failed to export span: ")])
 }
 
-/// The trace of an event: that of its Alert and revision (NC-OTEL-003).
-fn trace_id(settings: &Settings, event: &Event) -> [u8; 16] {
+/// Where a span is in its trace.
+struct Place {
+    trace: TraceId,
+    span: SpanId,
+    parent: Option<SpanId>,
+}
+
+impl Place {
+    /// The span of a source is the root of its trace, and the parent of those that follow. It has to be known: a parent
+    /// that was never sent, since the Alert is not for sources, would make the trace look incomplete.
+    fn of(settings: &Settings, event: &Event, traces: &Traces) -> Self {
+        let revision = revision(event);
+        let trace = trace_id(settings, revision.as_deref());
+        let mut span = SpanId::default();
+        let random = Uuid::new_v4();
+        span.iter_mut()
+            .zip(random.as_bytes())
+            .for_each(|(to, from)| *to = *from);
+        // What has no revision has nothing to do with other events without one.
+        let is_source = SOURCES.contains(&event.involved_object.kind.as_str());
+        let parent = match revision {
+            Some(_) if is_source => {
+                traces.note_root(trace, span);
+                None
+            }
+            Some(_) => traces.root(&trace),
+            None => None,
+        };
+        Self {
+            trace,
+            span,
+            parent,
+        }
+    }
+}
+
+/// The revision that an event is about (NC-OTEL-003).
+fn revision(event: &Event) -> Option<String> {
     let get = |key: &str| event.metadata.get(key).map(String::as_str);
-    let revision = match (get("app-version"), get("oci-digest"), get("revision")) {
-        (Some(version), Some(digest), _) => format!("{version}@{digest}"),
-        (_, _, Some(revision)) => revision.to_owned(),
-        _ => "unknown".to_owned(),
-    };
+    match (get("app-version"), get("oci-digest"), get("revision")) {
+        (Some(version), Some(digest), _) => Some(format!("{version}@{digest}")),
+        (_, _, revision) => revision.map(str::to_owned),
+    }
+}
+
+/// The trace of an Alert and a revision (NC-OTEL-003).
+fn trace_id(settings: &Settings, revision: Option<&str>) -> TraceId {
+    let revision = revision.unwrap_or("unknown");
     let hash = Sha256::digest(format!("{}:{revision}", settings.alert.uid));
-    let mut id = [0; 16];
+    let mut id = TraceId::default();
     id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
     id
 }
 
 /// The request of the protocol: `ExportTraceServiceRequest` with one span.
-fn export(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Vec<u8> {
+fn export(settings: &Settings, event: &Event, place: &Place, now: u64) -> Vec<u8> {
     let alert = &settings.alert;
     let service = format!("{}/{}", alert.namespace, alert.name);
     let mut resource = Message::default();
@@ -85,7 +139,7 @@ fn export(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Vec<u
     scope.text(1, TRACER);
     let mut spans = Message::default();
     spans.message(1, &scope);
-    spans.message(2, &span(settings, event, span_id, now));
+    spans.message(2, &span(event, place, now));
     let mut of_resource = Message::default();
     of_resource.message(1, &resource);
     of_resource.message(2, &spans);
@@ -95,12 +149,15 @@ fn export(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Vec<u
 }
 
 /// NC-OTEL-004, NC-OTEL-005
-fn span(settings: &Settings, event: &Event, span_id: &[u8], now: u64) -> Message {
+fn span(event: &Event, place: &Place, now: u64) -> Message {
     let object = &event.involved_object;
     let start = u64::try_from(event.seconds()).unwrap_or_default();
     let mut span = Message::default();
-    span.bytes(1, &trace_id(settings, event));
-    span.bytes(2, span_id);
+    span.bytes(1, &place.trace);
+    span.bytes(2, &place.span);
+    if let Some(parent) = &place.parent {
+        span.bytes(4, parent);
+    }
     let name = format!("{}: {}/{}", object.kind, object.namespace, object.name);
     span.text(5, &name);
     span.number(6, 1); // internal

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::otel::Traces;
 use super::posted::Posted;
 use super::settings::{ConfigError, Settings};
 use crate::event::go_json;
@@ -276,6 +277,7 @@ pub(crate) struct Sender {
     client: reqwest::Client,
     pause: Duration,
     posted: Posted,
+    traces: Traces,
 }
 
 /// How one attempt failed.
@@ -297,13 +299,20 @@ impl Sender {
             client: client.map_err(ConfigError::Client)?,
             pause: PAUSE,
             posted: Posted::default(),
+            traces: Traces::default(),
         })
     }
 
-    /// With the commit statuses that were set so far.
-    pub(crate) fn knowing(mut self, posted: Posted) -> Self {
+    /// With the commit statuses that were set, and the traces that were begun, so far.
+    pub(crate) fn knowing(mut self, posted: Posted, traces: Traces) -> Self {
         self.posted = posted;
+        self.traces = traces;
         self
+    }
+
+    /// The traces that were begun.
+    pub(super) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// The commit statuses that were set.

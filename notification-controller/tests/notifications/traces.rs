@@ -56,6 +56,7 @@ async fn a_collector_gets_one_trace_for_each_revision() -> Result {
     let second = flux.commit(&[("a.yaml", "kind: [\n")]);
     flux.fetch().await?;
 
+    let mut root = None;
     let (good, bad) = (trace_id(&alert, &first), trace_id(&alert, &second));
     for (trace, kind, code) in [
         (&good, "GitRepository", 1),
@@ -81,7 +82,11 @@ async fn a_collector_gets_one_trace_for_each_revision() -> Result {
         let name = format!("{kind}: {}/app", namespace.name());
         ensure!(span.span["name"] == name, "{span:?}");
         let parent = span.span["parentSpanId"].as_str().unwrap_or_default();
-        ensure!(parent.is_empty(), "{span:?}");
+        match &root {
+            Some(root) if kind == "Kustomization" => ensure!(parent == root, "{span:?}"),
+            _ => ensure!(parent.is_empty(), "{span:?}"),
+        }
+        root = span.span["spanId"].as_str().map(str::to_owned);
         let revision = if *trace == good { &first } else { &second };
         ensure!(span.attributes["revision"] == **revision, "{span:?}");
     }

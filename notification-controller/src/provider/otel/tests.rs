@@ -85,7 +85,8 @@ fn attributes(fields: &BTreeMap<u64, Vec<Field>>, at: u64) -> BTreeMap<String, S
 
 fn of(address: &str, secret: &[(&str, &[u8])], event: &Event) -> Vec<Call> {
     let settings = settings("otel", &json!({"address": address}), secret);
-    calls(&settings.with_alert("ns", "alert", "a-uid"), event).unwrap()
+    let settings = settings.with_alert("ns", "alert", "a-uid");
+    calls(&settings, event, &Traces::default()).unwrap()
 }
 
 fn header<'c>(call: &'c Call, name: &str) -> &'c str {
@@ -158,7 +159,7 @@ fn a_trace_is_of_an_alert_and_a_revision() {
             ..event("info")
         };
         let settings = settings("otel", &json!({}), &[]).with_alert("ns", "alert", "a-uid");
-        trace_id(&settings, &event)
+        trace_id(&settings, revision(&event).as_deref())
     };
     let hash = |text: &str| Sha256::digest(format!("a-uid:{text}"))[..16].to_vec();
     // NC-OTEL-003
@@ -173,6 +174,42 @@ fn a_trace_is_of_an_alert_and_a_revision() {
         hash("r")
     );
     assert_eq!(trace(&[]).to_vec(), hash("unknown"));
+}
+
+#[test]
+fn the_span_of_a_source_is_the_parent_of_what_follows() {
+    let settings = settings("otel", &json!({"address": "https://h"}), &[]);
+    let settings = settings.with_alert("ns", "alert", "a-uid");
+    let traces = Traces::default();
+    // The span, and its parent.
+    let sent = |kind: &str, metadata: &[(&str, &str)]| {
+        let mut event = event("info");
+        kind.clone_into(&mut event.involved_object.kind);
+        event.metadata = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let call = calls(&settings, &event, &traces).unwrap().remove(0);
+        let of_resource = decode(&bytes(&decode(&call.request.body), 1));
+        let span = decode(&bytes(&decode(&bytes(&of_resource, 2)), 2));
+        let parent = span.contains_key(&4).then(|| bytes(&span, 4));
+        (bytes(&span, 2), parent)
+    };
+    let revision = [("revision", "main@sha1:1")];
+    // NC-OTEL-004: nothing has a parent that was not sent
+    assert_eq!(sent("Kustomization", &revision).1, None);
+    let (root, parent) = sent("GitRepository", &revision);
+    assert_eq!(parent, None);
+    // The first one stays.
+    assert_eq!(sent("Bucket", &revision).1, None);
+    assert_eq!(sent("Kustomization", &revision).1, Some(root));
+    assert_eq!(sent("Kustomization", &[("revision", "other")]).1, None);
+    let (root, _) = sent("OCIRepository", &[("revision", "1.2@sha256:x")]);
+    let chart = [("app-version", "1.2"), ("oci-digest", "sha256:x")];
+    assert_eq!(sent("HelmRelease", &chart).1, Some(root));
+    // Without a revision.
+    sent("HelmChart", &[]);
+    assert_eq!(sent("HelmRelease", &[]).1, None);
 }
 
 #[test]
