@@ -249,6 +249,8 @@ impl<K: Watched> Cache<K> {
         let mut listed: Option<HashSet<Key>> = None;
         loop {
             let event = tokio::select! {
+                // First, since requests end with errors when the process is about to end.
+                biased;
                 () = stop.cancelled() => return,
                 event = events.try_next() => event,
             };
