@@ -105,7 +105,7 @@ async fn oci_repositories(cluster: &Cluster, count: usize) -> Result {
     let files = [("web.yaml", "kind: ConfigMap\n")];
     registry.push("org/app", "1.0.0", &Artifact::flux(tar_gz(&files)));
     let url = format!("oci://{}", registry.repository("org/app"));
-    let spec = json!({"url": url, "insecure": true, "interval": "1h", "ref": {"tag": "1.0.0"}});
+    let spec = json!({"url": url, "insecure": true, "interval": "1h", "timeout": "1m", "ref": {"tag": "1.0.0"}});
     let sources = Sources::start(cluster, OCI_REPOSITORY, count).await?;
     sources.measure(&spec).await
 }

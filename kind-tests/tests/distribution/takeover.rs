@@ -187,7 +187,7 @@ spec: {{interval: 1h, url: '{git}', ref: {{branch: main}}}}
 apiVersion: source.toolkit.fluxcd.io/v1
 kind: OCIRepository
 metadata: {{name: chart}}
-spec: {{interval: 1h, url: 'oci://{charts}', insecure: true, ref: {{tag: 1.2.3}},
+spec: {{interval: 1h, timeout: 1m, url: 'oci://{charts}', insecure: true, ref: {{tag: 1.2.3}},
   layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}}}
 ---
 apiVersion: kustomize.toolkit.fluxcd.io/v1

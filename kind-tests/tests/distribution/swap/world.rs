@@ -9,15 +9,16 @@ use kind_tests::bundle::CONTROLLERS;
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
 use kind_tests::{
-    ARTIFACT_GENERATOR, Cluster, Controller, DEPLOYMENT, EXTERNAL_ARTIFACT, EventSink,
-    GIT_REPOSITORY, HELM_CHART, HELM_RELEASE, IMAGE_POLICY, IMAGE_REPOSITORY,
-    IMAGE_UPDATE_AUTOMATION, KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY, RECEIVER, Result,
-    SHARD_LABEL, ensure, free_ports, is_ready,
+    BUCKET, Cluster, Controller, DEPLOYMENT, EXTERNAL_ARTIFACT, EventSink, GIT_REPOSITORY,
+    HELM_CHART, HELM_REPOSITORY, KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY, RECEIVER, Result,
+    ensure, free_ports, is_ready,
 };
+use object_stores::Seaweed;
 use registries::{Artifact, Registry, tar_gz};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::objects::{self, Addresses};
 use super::upstream::{self, Volume};
 use crate::install::post;
 use crate::sink::Sink;
@@ -30,7 +31,13 @@ const UPSTREAM: &str = "FLUX_TEST_UPSTREAM_BINARIES";
 const SERVING: [(&str, &[Kind]); 2] = [
     (
         "source-controller",
-        &[GIT_REPOSITORY, OCI_REPOSITORY, HELM_CHART],
+        &[
+            GIT_REPOSITORY,
+            OCI_REPOSITORY,
+            HELM_REPOSITORY,
+            BUCKET,
+            HELM_CHART,
+        ],
     ),
     ("source-watcher", &[EXTERNAL_ARTIFACT]),
 ];
@@ -52,8 +59,9 @@ pub(super) struct World {
     /// The alerts that were taken, and the events.
     taken: [usize; 2],
     registry: Registry,
-    /// Serves the repository.
+    /// Serves the Git repository, and a Helm repository.
     git: HttpGitServer,
+    store: Seaweed,
     pub(super) repo: Repo,
     pub(super) namespace: Namespace,
 }
@@ -65,7 +73,12 @@ pub(super) fn map(value: &str) -> String {
 
 impl World {
     /// With everything ready, and upstream's controllers running if there are any.
-    pub(super) async fn start() -> Result<Self> {
+    ///
+    /// `None` if the object store is not installed.
+    pub(super) async fn start() -> Result<Option<Self>> {
+        let Some(store) = Seaweed::start() else {
+            return Ok(None);
+        };
         let cluster = Cluster::shared().await?;
         let namespace = Namespace::create(&cluster, "swap-one").await?;
         let mut ports = BTreeMap::new();
@@ -73,7 +86,7 @@ impl World {
             ports.insert(name, free_ports()?);
         }
         let programs = std::env::var_os(UPSTREAM).filter(|folder| !folder.is_empty());
-        let git = HttpGitServer::start();
+        let git = HttpGitServer::builder().files("/charts").start();
         let mut world = Self {
             ours: BTreeMap::new(),
             upstream: BTreeMap::new(),
@@ -87,6 +100,7 @@ impl World {
             registry: Registry::start(),
             repo: Repo::init(git.root(), "app.git"),
             git,
+            store,
             namespace,
         };
         world.push_chart("1.2.3", "small");
@@ -96,7 +110,7 @@ impl World {
             .push("org/app", "1.0.0", &Artifact::flux(layer));
         world.start_all().await?;
         world.apply_all().await?;
-        Ok(world)
+        Ok(Some(world))
     }
 
     /// Starts what the objects are made with.
@@ -119,6 +133,7 @@ impl World {
              image: {image}:1.0.0 # {{\"$imagepolicy\": \"{}:app\"}}\n",
             self.namespace.name()
         );
+        let [packed, indexed] = ["packed", "indexed"].map(objects::chart);
         let (objects, _) = takeover::MANIFESTS.rsplit_once("---\n").unwrap_or_default();
         self.repo
             .commit("main")
@@ -129,82 +144,30 @@ impl World {
                 "parts/map.yaml",
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: of-part}\ndata: {a: b}\n",
             )
-            .file(
-                "charts/packed/Chart.yaml",
-                "apiVersion: v2\nname: packed\nversion: 0.1.0\n",
-            )
-            .file(
-                "charts/packed/templates/map.yaml",
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-packed}\ndata: {a: b}\n",
-            )
+            .file(&format!("charts/packed/{}", packed[0].0), &packed[0].1)
+            .file(&format!("charts/packed/{}", packed[1].0), &packed[1].1)
             .create();
-        let objects = takeover::objects(
-            &self.git.url("app.git"),
-            &self.registry.repository("org/web"),
-            &self.sink.url(),
-            &[
-                "GitRepository",
-                "OCIRepository",
-                "HelmChart",
-                "Kustomization",
-                "HelmRelease",
-                "ImageRepository",
-                "ImagePolicy",
-                "ImageUpdateAutomation",
-                "ArtifactGenerator",
-            ],
-        );
+        std::fs::write(
+            self.git.root().join("index.yaml"),
+            "apiVersion: v1\nentries:\n  indexed:\n  - {name: indexed, version: 0.1.0, urls: [indexed-0.1.0.tgz]}\n",
+        )?;
+        let indexed = indexed.map(|(path, text)| (format!("indexed/{path}"), text));
+        let [manifest, template] = &indexed;
+        let packed = tar_gz(&[(&*manifest.0, &*manifest.1), (&*template.0, &*template.1)]);
+        std::fs::write(self.git.root().join("indexed-0.1.0.tgz"), packed)?;
+        self.store.make_bucket("public").await;
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: of-bucket}\ndata: {a: b}\n";
+        self.store.put("public", "map.yaml", map).await;
+        let addresses = Addresses {
+            git: self.git.url("app.git"),
+            charts: self.git.url("charts"),
+            oci_chart: self.registry.repository("org/web"),
+            image,
+            store: self.store.address().to_string(),
+            sink: self.sink.url(),
+        };
         self.namespace
-            .apply(&format!(
-                "{objects}---
-{{apiVersion: v1, kind: Secret, metadata: {{name: hook}}, stringData: {{token: t0ken}}}}
----
-apiVersion: notification.toolkit.fluxcd.io/v1
-kind: Receiver
-metadata: {{name: hook}}
-spec: {{type: generic, secretRef: {{name: hook}}, interval: 1h, resources: [{{kind: GitRepository, name: app}}]}}
----
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: part}}
-spec: {{interval: 1h, path: ./, prune: true, targetNamespace: ${{namespace}}, sourceRef: {{kind: ExternalArtifact, name: part}}}}
----
-apiVersion: helm.toolkit.fluxcd.io/v2
-kind: HelmRelease
-metadata: {{name: packed}}
-spec:
-  interval: 1h
-  chart:
-    metadata: {{labels: {{{SHARD_LABEL}: ${{namespace}}}}}}
-    spec: {{chart: ./charts/packed, interval: 1h, sourceRef: {{kind: GitRepository, name: app}}}}
----
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImageRepository
-metadata: {{name: app}}
-spec: {{image: '{image}', interval: 1h, insecure: true}}
----
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImagePolicy
-metadata: {{name: app}}
-spec: {{imageRepositoryRef: {{name: app}}, policy: {{semver: {{range: 1.0.x}}}}}}
----
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImageUpdateAutomation
-metadata: {{name: app}}
-spec:
-  interval: 1h
-  sourceRef: {{kind: GitRepository, name: app}}
-  git: {{commit: {{author: {{name: flux, email: flux@example.com}}}}, checkout: {{ref: {{branch: main}}}}, push: {{branch: main}}}}
-  update: {{path: ./deploy, strategy: Setters}}
----
-apiVersion: source.extensions.fluxcd.io/v1beta1
-kind: ArtifactGenerator
-metadata: {{name: parts}}
-spec:
-  sources: [{{alias: app, kind: GitRepository, name: app}}]
-  artifacts: [{{name: part, copy: [{{from: '@app/parts/**', to: '@artifact/'}}]}}]
-"
-            ))
+            .apply(&objects::manifests(&addresses))
             .await?;
         for name in CONTROLLERS {
             for (kind, name) in self.objects(name) {
@@ -225,26 +188,8 @@ spec:
         self.webhook().await
     }
 
-    /// The objects of the controller that take requests.
     fn objects(&self, controller: &str) -> Vec<(Kind, String)> {
-        let chart = format!("{}-packed", self.namespace.name());
-        let objects: &[(Kind, &str)] = match controller {
-            "source-controller" => &[
-                (GIT_REPOSITORY, "app"),
-                (OCI_REPOSITORY, "chart"),
-                (HELM_CHART, &chart),
-            ],
-            "kustomize-controller" => &[(KUSTOMIZATION, "app"), (KUSTOMIZATION, "part")],
-            "helm-controller" => &[(HELM_RELEASE, "rel"), (HELM_RELEASE, "packed")],
-            "notification-controller" => &[(RECEIVER, "hook")],
-            "image-reflector-controller" => &[(IMAGE_REPOSITORY, "app"), (IMAGE_POLICY, "app")],
-            "image-automation-controller" => &[(IMAGE_UPDATE_AUTOMATION, "app")],
-            _ => &[(ARTIFACT_GENERATOR, "parts")],
-        };
-        let named = objects.iter();
-        named
-            .map(|(kind, name)| (*kind, (*name).to_owned()))
-            .collect()
+        objects::of(controller, self.namespace.name())
     }
 
     fn settings(&self, name: &str, of_upstream: bool) -> Settings {
@@ -264,6 +209,10 @@ spec:
                 .default_flag("--requeue-dependency=1s")
                 .flag("--feature-gates=ExternalArtifact=true");
         }
+        if name == "image-reflector-controller" {
+            // Upstream's default since 2.10.
+            settings = settings.flag("--feature-gates=FluxStorage=true");
+        }
         match &self.programs {
             // Outside a pod they do not find the namespace of their Lease.
             Some(folder) if of_upstream => settings.program = Some(folder.join(name)),
@@ -278,6 +227,7 @@ spec:
             self.handle_all(name).await?;
         }
         if self.programs.is_some() {
+            self.take_alerts();
             return Ok(());
         }
         // Of what each other controller makes of an artifact, a part is made of its digest.
@@ -285,8 +235,10 @@ spec:
             self.end_all().await?;
             for kind in kinds {
                 for name in self.namespace.names(*kind).await? {
-                    // A chart that is copied has the bytes of its registry.
-                    if *kind != OCI_REPOSITORY {
+                    // Charts and indexes have the bytes of their registry or repository.
+                    let is_copied = matches!(*kind, OCI_REPOSITORY | HELM_REPOSITORY)
+                        || name.ends_with("-indexed");
+                    if !is_copied {
                         upstream::repack(&self.namespace, controller, *kind, &name).await?;
                     }
                 }
@@ -387,7 +339,9 @@ spec:
                 assert_eq!(folder, wanted);
             }
         }
-        files.retain(|path, _| !is_lock(path) && !path.ends_with("/latest.tar.gz"));
+        let is_link =
+            |path: &str| path.ends_with("/latest.tar.gz") || path.ends_with("/index.yaml");
+        files.retain(|path, _| !is_lock(path) && !is_link(path));
         // A revision before this one stays until it is collected.
         files.retain(|path, _| !path.contains("/app/") && !path.contains("/chart/"));
         ensure!(files.is_empty(), "{controller} left {files:#?}");
