@@ -430,6 +430,47 @@ pub(crate) fn excused(template: &str, go: &Answer, ours: &Answer) -> bool {
     *go == Answer::Crash || go.holds_an_address()
 }
 
+/// Whether two outputs, or errors, differ in nothing that is no part of a time.
+pub(crate) fn differ_in_time(go: &Answer, ours: &Answer) -> bool {
+    let ((Answer::Output(go), Answer::Output(ours)) | (Answer::Error(go), Answer::Error(ours))) =
+        (go, ours)
+    else {
+        return false;
+    };
+    without_time(go) == without_time(ours)
+}
+
+/// A text without digits and the names of months and days.
+fn without_time(text: &str) -> String {
+    const NAMES: [&str; 19] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+    ];
+    let mut text = text.replace(|c: char| c.is_ascii_digit(), "");
+    for name in NAMES {
+        let short = name.get(..3).unwrap_or(name);
+        text = text.replace(name, "").replace(short, "");
+    }
+    text
+}
+
 /// A text without the digits that follow a dot or comma after a digit.
 fn without_fractions(text: &str) -> String {
     let mut kept = String::new();
