@@ -198,10 +198,9 @@ async fn announce(run: &mut Run<ImageRepository>, reason: ScanReason) -> Result<
     let message = format!("scanning: {reason}");
     if reason == ScanReason::NoTags {
         run.set_ready_unknown(&message);
-    } else if !run.is_eager() {
-        return run.progress(message).await;
+        return run.progress_now(message).await;
     }
-    run.progress_now(message).await
+    run.progress(message).await
 }
 
 /// Lists the tags and stores them.

@@ -58,6 +58,11 @@ impl Settings {
         self
     }
 
+    /// Lets it write what a run is at to the status at once, for tests of what is written.
+    pub fn telling_progress(self) -> Self {
+        self.env("FLUX_PROGRESS_AT_ONCE", "true")
+    }
+
     /// Adds an environment variable.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));

@@ -85,6 +85,11 @@ const VARIABLES: &[Variable] = &[
         "`true` adds the metric `gotk_resource_info`, the state of each object with the labels that kube-state-metrics gives it.",
     ),
     variable(
+        "FLUX_PROGRESS_AT_ONCE",
+        ALL,
+        "`true` writes what a run is at to the status of its object at once, as upstream does; otherwise when the run is a second old.",
+    ),
+    variable(
         "FLUX_SCHEMA_ALLOW_PRIVATE",
         &["helm-controller"],
         "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",

@@ -243,7 +243,7 @@ impl ArtifactGenerators {
         };
         tracing::info!(reason = ?drift, "{IN_PROGRESS}");
         run.set_ready_unknown(IN_PROGRESS);
-        run.progress_now(IN_PROGRESS).await?;
+        run.progress_of_step(IN_PROGRESS).await?;
 
         run.step(Action::FetchSource);
         let work = self.work.folder("ag-").map_err(StepError::Work)?;

@@ -376,6 +376,8 @@ async fn begin(
     if step.kind() == StepKind::Release {
         run.set_ready_unknown(&message);
     }
+    // After a crash the message tells which step was interrupted: without it what was released is not this object's, and
+    // gets a revision more.
     run.progress_now(&*message).await?;
     tracing::info!("r{}", message.trim_start_matches('R'));
     Ok(())

@@ -1,6 +1,7 @@
 //! Scans: what is asked, kept and reported.
 
 use git_servers::Authority;
+use kind_tests::controller::Settings;
 use kind_tests::{IMAGE_POLICY, IMAGE_REPOSITORY, Kind, Result, ensure};
 use registries::{Artifact, Distribution, Registry, tar_gz};
 use serde_json::{Value, json};
@@ -274,7 +275,8 @@ async fn states(
 
 #[tokio::test]
 async fn progress_is_reported_for_new_work() -> Result {
-    let world = World::start("img-progress", Registry::start()).await?;
+    let settings = Settings::default().telling_progress();
+    let world = World::start_with("img-progress", settings, Registry::start()).await?;
     world.push(&["1.0.0"]);
     // IR-REPO-048, IR-REPO-049, IR-REPO-055
     let states_of = states(&world, IMAGE_REPOSITORY, world.apply("app", "")).await?;

@@ -1,12 +1,9 @@
 //! What a run reports while it is in progress, and what remains afterwards.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use kind_tests::controller::Settings;
-use kind_tests::{
-    Answer, Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure, is_ready,
-};
+use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure, is_ready};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -30,7 +27,8 @@ fn types(object: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn each_step_of_a_first_run_is_reported() -> Result {
-    let applier = Applier::start("steps", Settings::default()).await?;
+    let settings = Settings::default().telling_progress();
+    let applier = Applier::start("steps", settings).await?;
     let base = applier
         .artifacts
         .put_bytes("base.yaml", "", config_map("base", "1").into());
@@ -38,9 +36,6 @@ async fn each_step_of_a_first_run_is_reported() -> Result {
         "resources: [a.yaml, \"{}\"]\n",
         base["url"].as_str().unwrap_or_default()
     );
-    // Steps within a second of the last message are not reported: these take longer.
-    let late = || Answer::Late(Duration::from_millis(1200));
-    applier.artifacts.instead([late(), late()]);
     applier
         .publish(
             REVISION,

@@ -169,6 +169,7 @@ async fn watched<T>(
     let reason = KustomizationReason::Progressing;
     run.conditions
         .set(HEALTHY, Status::Unknown, reason, &*message);
+    // At once, since it writes the inventory of what was applied (KC-PRUNE-002).
     run.progress_now(message)
         .await
         .map_err(|failure| HealthError::Status(Box::new(failure)))?;

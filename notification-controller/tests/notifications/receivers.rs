@@ -1,5 +1,6 @@
 //! The conditions and paths of Receivers.
 
+use kind_tests::controller::Settings;
 use kind_tests::{RECEIVER, Result, condition, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -119,7 +120,8 @@ async fn runs(world: &World) -> Result<u64> {
 
 #[tokio::test]
 async fn only_changes_of_the_spec_and_requests_are_reconciled() -> Result {
-    let world = World::start("receiver-runs").await?;
+    let settings = Settings::default().telling_progress();
+    let world = World::start_with("receiver-runs", settings).await?;
     world.secret("token", "token: ''").await?;
     let spec = format!("type: generic, secretRef: {{name: token}}, {TARGET}");
     let progress = |object: &Value| {

@@ -179,7 +179,7 @@ pub async fn progress<K: Source>(run: &mut Run<K>, message: &str) -> Result<(), 
 /// As [`progress`], with the whole message.
 pub(crate) async fn progress_as<K: Source>(run: &mut Run<K>, message: &str) -> Result<(), Failure> {
     run.set_ready_unknown(message);
-    run.progress_now(message).await
+    run.progress_of_step(message).await
 }
 
 /// Emits the event of a run that found the artifact current (SC-PROC-087, SC-GIT-066).

@@ -196,6 +196,7 @@ impl<R: Reconciler> Controller<R> {
             status_manager: environment.status_manager,
             recorder: environment.recorder.clone(),
             cache,
+            pause: crate::run::pause(),
         });
         Self {
             reconciler,

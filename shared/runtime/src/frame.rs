@@ -174,7 +174,7 @@ async fn first_pass<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::
     close(run, ending).await
 }
 
-/// Marks the object as reconciling, and writes that immediately if there is new work (SC-PROC-059, SC-PROC-060).
+/// Marks the object as reconciling, and reports that if there is new work (SC-PROC-059, SC-PROC-060).
 async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
     let message = if run.observed_generation() == run.generation() {
         "reconciliation in progress".to_owned()
@@ -190,7 +190,7 @@ async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
         run.set_ready_unknown(&message);
     }
     if run.is_eager() {
-        run.patch().await
+        run.report().await
     } else {
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flux_api::meta::FluxStatus;
 use kube::core::NamespaceResourceScope;
@@ -11,25 +11,26 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::Action;
 use crate::conditions::{ConditionType, Conditions, PROGRESSING, READY, STALLED, Status, listed};
 use crate::events::{Recorder, Severity, Subject, What};
-use crate::outcome::{Failure, Pace};
 use crate::policy::Settings;
 use crate::queue::{Key, Trigger};
 use crate::reason::Reason;
 use crate::watch::Cache;
 
+mod progress;
 mod status;
 
+use progress::Due;
+pub(crate) use progress::pause;
 pub use status::StatusError;
 
 /// The annotation that asks for a reconcile (RT-ANN-001).
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// How old a written progress message has to be before the next one is written.
-const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// A kind that the frame can reconcile: namespaced, with a [`FluxStatus`].
 pub trait Kind:
@@ -104,6 +105,8 @@ pub struct Run<K: Kind> {
     pub(crate) timed_out: bool,
     /// When progress was last written within this run.
     reported: Option<Instant>,
+    /// Progress that is to be written.
+    due: Option<Due<K>>,
 }
 
 /// The state that all runs of one kind share.
@@ -113,6 +116,8 @@ pub(crate) struct Context<K: Kind> {
     pub(crate) status_manager: &'static str,
     pub(crate) recorder: Recorder,
     pub(crate) cache: Cache<K>,
+    /// How long progress waits before it is written.
+    pub(crate) pause: Duration,
 }
 
 /// A worker permit: one of the kind's `--concurrent` workers.
@@ -164,6 +169,7 @@ impl<K: Kind> Run<K> {
             started: Instant::now(),
             timed_out: false,
             reported: None,
+            due: None,
         }
     }
 
@@ -243,39 +249,10 @@ impl<K: Kind> Run<K> {
         self.conditions.write(READY, status, &reason, message);
     }
 
-    /// Sets Ready=False during the run; at its end a [`Failure`] does that.
+    /// Sets Ready=False during the run; at its end a [`Failure`](crate::Failure) does that.
     pub fn set_ready_false(&mut self, reason: impl Reason, message: impl Into<String>) {
         let reason = reason.as_str();
         self.conditions.write(READY, Status::False, reason, message);
-    }
-
-    /// Sets Reconciling=True with this message. If the run [is eager](Run::is_eager) the first such message is written
-    /// immediately and later ones when the last is a second old, since no user reads faster; a routine run does not
-    /// write them, which saves a request per step.
-    pub async fn progress(&mut self, message: impl Into<String>) -> Result<(), Failure> {
-        self.conditions.mark_reconciling(PROGRESSING, message);
-        let due = self
-            .reported
-            .is_none_or(|reported| reported.elapsed() >= PROGRESS_PAUSE);
-        if self.eager && due {
-            self.patch_now().await
-        } else {
-            Ok(())
-        }
-    }
-
-    /// As [`Run::progress`], always written immediately: for steps that may take long.
-    pub async fn progress_now(&mut self, message: impl Into<String>) -> Result<(), Failure> {
-        self.conditions.mark_reconciling(PROGRESSING, message);
-        self.patch_now().await
-    }
-
-    /// Writes the current draft, so that a crash from here on does not lose it.
-    pub async fn patch_now(&mut self) -> Result<(), Failure> {
-        self.reported = Some(Instant::now());
-        self.patch().await.map_err(|error| {
-            Failure::retry(crate::conditions::FAILED, error, Pace::BackOff).quietly()
-        })
     }
 
     /// Sets the metadata of all events of this run from here on, those of failures included. The keys come without the

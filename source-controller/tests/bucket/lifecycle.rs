@@ -1,6 +1,7 @@
 //! From the first artifact of a Bucket to its deletion.
 
 use flux_artifact::Algorithm;
+use kind_tests::controller::Settings;
 use kind_tests::{BUCKET, Result, ensure};
 use serde_json::json;
 
@@ -118,7 +119,8 @@ async fn a_new_revision_is_announced() -> Result {
         return Ok(());
     };
     store.put("app", "a", "one").await;
-    let world = World::start("bucket-announce", front).await?;
+    let settings = Settings::default().telling_progress();
+    let world = World::start_with("bucket-announce", front.start(), settings).await?;
     world.apply("app", "").await?;
     world.ready("app").await?;
     store.put("app", "a", "two").await;

@@ -150,7 +150,7 @@ async fn included_artifacts_are_listed_in_the_order_of_the_spec() -> Result {
 // SC-GIT-096, SC-GIT-099
 #[tokio::test]
 async fn a_new_revision_of_an_include_is_used_at_the_next_reconcile() -> Result {
-    let world = World::start("git-moved").await?;
+    let world = World::start_telling("git-moved").await?;
     for name in ["app.git", "other.git"] {
         world.repo(name);
     }

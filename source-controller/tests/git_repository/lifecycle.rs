@@ -118,7 +118,7 @@ async fn a_deleted_object_is_cleaned_up() -> Result {
 
 #[tokio::test]
 async fn progress_is_reported_for_new_work() -> Result {
-    let world = World::start("git-progress").await?;
+    let world = World::start_telling("git-progress").await?;
     let repo = world.repo("app.git");
     let first = format!("main@sha1:{}", repo.rev_parse("main"));
     world

@@ -85,7 +85,8 @@ async fn a_chart_is_stored_as_it_is() -> Result {
 // SC-HCHART-010, SC-HCHART-011, SC-HCHART-080
 #[tokio::test]
 async fn a_new_index_wakes_its_charts() -> Result {
-    let world = plain("chart-wake").await?;
+    let settings = Settings::default().telling_progress();
+    let world = world("chart-wake", settings, HttpGitServer::builder()).await?;
     world.publish(&[("web", "1.0.0")])?;
     world.charts("charts", "").await?;
     world.chart("web", "charts", "chart: web").await?;

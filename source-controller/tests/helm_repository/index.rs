@@ -76,7 +76,8 @@ async fn an_index_is_stored_as_json() -> Result {
 // SC-HREPO-030, SC-HREPO-035
 #[tokio::test]
 async fn an_unchanged_index_is_not_stored_again() -> Result {
-    let world = plain("helm-same").await?;
+    let settings = Settings::default().telling_progress();
+    let world = world("helm-same", settings, HttpGitServer::builder()).await?;
     world.repository("charts", "").await?;
     let before = world.ready("charts").await?;
     let after = world.reconcile("charts").await?;

@@ -37,6 +37,12 @@ impl World {
         Self::start_with(topic, Settings::default(), HttpGitServer::start()).await
     }
 
+    /// With progress in the status at once.
+    pub(crate) async fn start_telling(topic: &str) -> Result<Self> {
+        let settings = Settings::default().telling_progress();
+        Self::start_with(topic, settings, HttpGitServer::start()).await
+    }
+
     pub(crate) async fn start_with(
         topic: &str,
         settings: Settings,

@@ -45,6 +45,7 @@ enum Script {
     Progress,
     /// Finds that the object was changed during the run.
     Meddled,
+    MeddledAndSlow,
 }
 
 struct Scripted {
@@ -99,13 +100,20 @@ impl Reconciler for Scripted {
             Script::Grow => run.status.observed_ignore = Some("x".repeat(2000)),
             Script::Hang => std::future::pending().await,
             Script::Progress => {
-                run.progress_now("fetching").await?;
-                run.progress_now("storing").await?;
+                for step in ["fetching", "unpacking", "storing"] {
+                    let is_short = step == "unpacking";
+                    run.progress_of_step(step).await?;
+                    tokio::time::sleep(Duration::from_millis(if is_short { 10 } else { 1500 }))
+                        .await;
+                }
             }
-            Script::Meddled => {
+            Script::Meddled | Script::MeddledAndSlow => {
                 let theirs = json!([{"type": "Theirs", "status": "True", "reason": "R", "message": "",
                     "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 2}]);
                 self.api.meddle(&json!({"status": {"conditions": theirs}}));
+                if matches!(self.script, Script::MeddledAndSlow) {
+                    tokio::time::sleep(MINUTE).await;
+                }
             }
         }
         run.conditions.set(
@@ -164,6 +172,8 @@ struct World {
     trigger: watch::Sender<Option<Trigger>>,
     /// Cancelled when the process ends.
     stop: CancellationToken,
+    /// How long progress waits.
+    pause: Duration,
 }
 
 impl World {
@@ -175,6 +185,7 @@ impl World {
             slots: Arc::new(Semaphore::new(1)),
             trigger: watch::channel(None).0,
             stop: CancellationToken::new(),
+            pause: Duration::from_secs(1),
         }
     }
 
@@ -214,6 +225,7 @@ impl World {
             status_manager: "source-controller",
             recorder: recorder.clone(),
             cache,
+            pause: self.pause,
         });
         let slot = Slot {
             permit: self.slots.clone().try_acquire_owned().ok(),
@@ -503,7 +515,7 @@ async fn progress_and_result_are_separate_patches() {
     assert_eq!(
         messages,
         [
-            some("processing object: new generation 1 -> 2"),
+            // Not "processing object": the first step followed within a second, as the last did.
             some("fetching"),
             some("storing"),
             None
@@ -526,6 +538,41 @@ async fn progress_and_result_are_separate_patches() {
     // RT-CON-018: a run without changes writes nothing
     world.reconcile(Script::Ready, SETTINGS).await;
     assert_eq!(world.api.written().len(), written.len());
+
+    // As upstream
+    let world = World {
+        pause: Duration::ZERO,
+        ..World::holding(object(&json!({"observedGeneration": 1})))
+    };
+    world.reconcile(Script::Progress, SETTINGS).await;
+    assert_eq!(world.api.written().len(), 5, "{:?}", world.api.written());
+
+    // A run that is over within a second writes its result only.
+    let world = World::holding(object(&json!({"observedGeneration": 1})));
+    world.reconcile(Script::Ready, SETTINGS).await;
+    let written = world.api.written();
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert_eq!(written[0].body["status"]["observedGeneration"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_keeps_what_others_write() {
+    // RT-CON-017
+    let theirs = json!([{"type": "Theirs", "status": "True", "reason": "R", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 2}]);
+    let world = World::holding(object(&json!({"observedGeneration": 1})));
+    world.reconcile(Script::MeddledAndSlow, SETTINGS).await;
+    let progress = world.api.written();
+    let conditions = |at: usize| progress[at].body["status"]["conditions"].clone();
+    let has = |conditions: &Value, kind: &str| {
+        let mut listed = conditions.as_array().into_iter().flatten();
+        listed.any(|condition| condition["type"] == kind)
+    };
+    // The first is refused, since the object has changed.
+    assert_eq!(progress.len(), 3, "{progress:?}");
+    assert!(has(&conditions(1), RECONCILING) && has(&conditions(1), "Theirs"));
+    assert!(!has(&conditions(2), RECONCILING) && has(&conditions(2), "Theirs"));
+    assert_eq!(world.api.object()["status"]["conditions"][2], theirs[0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -619,7 +666,6 @@ async fn a_too_large_status_is_replaced_by_a_small_one_that_reports_it() {
     // KC-PRUNE-023
     let before = json!({"observedGeneration": 1, "lastHandledReconcileAt": "earlier", "observedIgnore": "kept"});
     let world = World::holding(object(&before));
-    // The first patch reports the start, the second has the result.
     let refusing = world.api.clone().refusing_above(2000);
     assert_eq!(
         world.reconcile(Script::Grow, SETTINGS).await,
@@ -639,7 +685,7 @@ async fn a_too_large_status_is_replaced_by_a_small_one_that_reports_it() {
     assert_eq!(status["observedIgnore"], "kept", "what was written stays");
     assert_eq!(status["observedGeneration"], 1);
     assert_eq!(status["lastHandledReconcileAt"], "now");
-    assert_eq!(refusing.written().len(), 3, "one more request, no more");
+    assert_eq!(refusing.written().len(), 2, "one more request, no more");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Kind, Run};
+use super::{Context, Kind, Run};
 use crate::conditions::{Conditions, listed};
 use crate::{finalizer, patch};
 
@@ -54,55 +54,92 @@ fn is_too_large(error: &Error) -> bool {
             .any(|text| status.message.contains(text))
 }
 
-impl<K: Kind> Run<K> {
-    fn objects(&self) -> Result<Objects<K>, Error> {
-        let client = self.context.client.clone();
-        Ok(Objects::in_namespace(client, self.namespace())?)
+/// A status that is written later.
+pub(super) struct Draft<K: Kind> {
+    status: K::Status,
+    pub(super) conditions: Conditions,
+    observed_generation: Option<i64>,
+    handled: Option<String>,
+}
+
+impl<K: Kind> Draft<K> {
+    /// As [`difference`].
+    pub(super) fn difference(&mut self, server: &K) -> Result<Option<Value>, StatusError> {
+        let (observed, handled) = (self.observed_generation, self.handled.clone());
+        difference(
+            server,
+            &mut self.status,
+            &self.conditions,
+            observed,
+            handled,
+        )
+    }
+}
+
+/// The merge patch from the server's status to a drafted one, which gets what the frame sets; `None` if they are equal
+/// (RT-CON-018).
+fn difference<K: Kind>(
+    server: &K,
+    status: &mut K::Status,
+    conditions: &Conditions,
+    observed_generation: Option<i64>,
+    handled: Option<String>,
+) -> Result<Option<Value>, StatusError> {
+    let before = server.status();
+    *status.conditions_mut() = conditions.sorted(listed(before));
+    status.set_observed_generation(observed_generation);
+    status.set_last_handled_reconcile_at(handled);
+    let is_equal = match before {
+        Some(before) => before == status,
+        None => *status == K::Status::default(),
+    };
+    if is_equal {
+        return Ok(None);
+    }
+    let before = before.map_or_else(|| Ok(json!({})), serde_json::to_value)?;
+    Ok(patch::diff(&before, &serde_json::to_value(status)?))
+}
+
+/// Writes the status of one object.
+pub(super) struct Writer<K: Kind> {
+    context: Arc<Context<K>>,
+    objects: Objects<K>,
+    name: String,
+    uid: Option<String>,
+}
+
+impl<K: Kind> Writer<K> {
+    /// Of the run's object.
+    pub(super) fn new(run: &Run<K>) -> Result<Self, StatusError> {
+        Ok(Self {
+            context: run.context.clone(),
+            objects: run.objects().map_err(StatusError::Api)?,
+            name: run.name().to_owned(),
+            uid: run.object.meta().uid.clone(),
+        })
     }
 
-    /// The merge patch from the server's status to the draft; `None` if they are equal (RT-CON-018).
-    fn difference(&mut self) -> Result<Option<Value>, StatusError> {
-        let before = self.server.status();
-        *self.status.conditions_mut() = self.conditions.sorted(listed(before));
-        self.status
-            .set_observed_generation(self.observed_generation);
-        self.status
-            .set_last_handled_reconcile_at(self.handled.clone());
-        let is_equal = match before {
-            Some(before) => *before == self.status,
-            None => self.status == K::Status::default(),
-        };
-        if is_equal {
-            return Ok(None);
-        }
-        let before = before.map_or_else(|| Ok(json!({})), serde_json::to_value)?;
-        Ok(patch::diff(&before, &serde_json::to_value(&self.status)?))
-    }
-
-    /// Writes the difference between the draft and the server's status, if there is any (RT-CON-016..020). Conditions
-    /// of other writers are kept; after a conflict the object is read again.
-    ///
-    /// # Errors
-    ///
-    /// If the server cannot be reached or refuses the patch. The draft is kept.
-    pub async fn patch(&mut self) -> Result<(), StatusError> {
-        let objects = self.objects().map_err(StatusError::Api)?;
+    /// Writes the merge patch that `change` makes for the server's state, which is told whether other writers were met.
+    /// After a conflict the object is read again. `server` is what is known of it at the end.
+    pub(super) async fn write(
+        &self,
+        server: &mut Arc<K>,
+        mut change: impl FnMut(&K, bool) -> Result<Option<Value>, StatusError>,
+    ) -> Result<(), StatusError> {
         for attempt in 0..PATCH_TRIES {
-            let Some(change) = self.difference()? else {
+            let Some(change) = change(server, attempt > 0)? else {
                 return Ok(());
             };
-            let version = self.server.resource_version().unwrap_or_default();
+            let version = server.resource_version().unwrap_or_default();
             let body = json!({"metadata": {"resourceVersion": version}, "status": change});
             let params = PatchParams {
                 field_manager: Some(self.context.status_manager.to_owned()),
                 ..PatchParams::default()
             };
-            match objects
-                .patch_status(self.name(), &params, &Patch::Merge(&body))
-                .await
-            {
+            let patch = Patch::Merge(&body);
+            match self.objects.patch_status(&self.name, &params, &patch).await {
                 Ok(object) => {
-                    self.server = self.context.cache.upsert(object);
+                    *server = self.context.cache.upsert(object);
                     return Ok(());
                 }
                 Err(error) if error.code() == Some(409) => {
@@ -112,27 +149,73 @@ impl<K: Kind> Run<K> {
                         Duration::from_millis(100).mul_f64(f64::from(attempt) * spread),
                     )
                     .await;
-                    let live = match objects.get(self.name()).await {
+                    let live = match self.objects.get(&self.name).await {
                         Ok(live) => live,
                         Err(error) if error.is_not_found() => return Ok(()),
                         Err(error) => return Err(StatusError::Api(error)),
                     };
-                    if live.meta().uid != self.object.meta().uid {
+                    if live.meta().uid != self.uid {
                         return Ok(()); // the object of this run is gone
                     }
-                    self.server = Arc::new(live);
-                    let owned = self.context.settings.conditions;
-                    self.conditions.rebase(owned, listed(self.server.status()));
+                    *server = Arc::new(live);
                 }
                 Err(error) if error.is_not_found() => return Ok(()), // RT-CON-020
-                Err(source) if is_too_large(&source) => {
-                    let bytes = serde_json::to_string(&self.status)?.len();
-                    return Err(StatusError::TooLarge { bytes, source });
-                }
                 Err(error) => return Err(StatusError::Api(error)),
             }
         }
         Err(StatusError::Conflict)
+    }
+}
+
+impl<K: Kind> Run<K> {
+    fn objects(&self) -> Result<Objects<K>, Error> {
+        let client = self.context.client.clone();
+        Ok(Objects::in_namespace(client, self.namespace())?)
+    }
+
+    /// The status as the run would write it now.
+    pub(super) fn draft(&self) -> Draft<K> {
+        Draft {
+            status: self.status.clone(),
+            conditions: self.conditions.clone(),
+            observed_generation: self.observed_generation,
+            handled: self.handled.clone(),
+        }
+    }
+
+    /// Writes the difference between the draft and the server's status, if there is any (RT-CON-016..020), in place of
+    /// progress that is not written yet. Conditions of other writers are kept; after a conflict the object is read again.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached or refuses the patch. The draft is kept.
+    pub async fn patch(&mut self) -> Result<(), StatusError> {
+        self.settle().await;
+        let writer = Writer::new(self)?;
+        let mut server = self.server.clone();
+        let owned = self.context.settings.conditions;
+        let written = writer.write(&mut server, |server, conflicts| {
+            if conflicts {
+                self.conditions.rebase(owned, listed(server.status()));
+            }
+            let (observed, handled) = (self.observed_generation, self.handled.clone());
+            difference(
+                server,
+                &mut self.status,
+                &self.conditions,
+                observed,
+                handled,
+            )
+        });
+        let written = written.await;
+        self.server = server;
+        match written {
+            Err(StatusError::Api(source)) if is_too_large(&source) => {
+                let bytes = serde_json::to_string(&self.status)?.len();
+                Err(StatusError::TooLarge { bytes, source })
+            }
+            other => other,
+        }
     }
 
     /// Drafts an empty status.
@@ -151,6 +234,7 @@ impl<K: Kind> Run<K> {
 
     /// Adds or removes the finalizer.
     pub(crate) async fn set_finalizer(&mut self, present: bool) -> Result<(), Error> {
+        self.settle().await;
         let stored = finalizer::set(
             &self.objects()?,
             &*self.object,

@@ -98,7 +98,7 @@ async fn a_reconciler_can_report_the_start_itself() {
     let world = World::holding(object(&before));
     let work = Closure::new(|run: &mut Run<GitRepository>| {
         FutureExt::boxed(async move {
-            run.progress_now("Fulfilling prerequisites").await?;
+            run.progress_of_step("Fulfilling prerequisites").await?;
             std::future::pending().await
         })
     });
