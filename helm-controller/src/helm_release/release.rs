@@ -145,7 +145,8 @@ pub(super) async fn reconcile(
             return pause(pass, run, &inputs, remediated(&inputs));
         }
         ran.push(step.kind());
-        run.patch_now().await?;
+        // The beginning of the next step writes it, or the result, unless that takes long (HC-ACT-063).
+        run.show().await?;
     }
 }
 

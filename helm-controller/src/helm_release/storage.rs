@@ -45,6 +45,15 @@ pub(super) struct Storage<'s> {
 }
 
 impl Storage<'_> {
+    /// The record that is known, if it is of this storage and was compared with this snapshot.
+    fn known(&self, known: &Known, snapshot: Option<&ReleaseSnapshot>) -> Option<Newest> {
+        let newest = Newest {
+            revision: known.of.revision,
+            resource_version: known.of.resource_version.clone(),
+        };
+        (self.identity(&newest, snapshot) == known.of).then_some(newest)
+    }
+
     fn identity(&self, newest: &Newest, snapshot: Option<&ReleaseSnapshot>) -> Identity {
         Identity {
             cluster: self.cluster.to_owned(),
@@ -64,8 +73,8 @@ impl Storage<'_> {
     }
 }
 
-/// The newest record, compared with the latest snapshot, and what identifies it. A record that is known costs one request
-/// for its metadata.
+/// The newest record, compared with the latest snapshot, and what identifies it. Of a record that is known only metadata is
+/// read.
 ///
 /// # Errors
 /// The records cannot be read (HC-ACT-046).
@@ -75,6 +84,12 @@ pub(super) async fn newest(
     seen: &Seen,
     key: &Key,
 ) -> Result<Option<(Record, Newest)>, RecordsError> {
+    if let Some(known) = seen.get(key)
+        && let Some(newest) = storage.known(&known, latest(history))
+        && storage.records.is_newest(storage.name, &newest).await?
+    {
+        return Ok(Some((known.record, newest)));
+    }
     let Some(newest) = storage.records.newest(storage.name).await? else {
         seen.remove(key);
         return Ok(None);

@@ -1,5 +1,6 @@
 //! Changes on the cluster that no release made.
 
+use kind_tests::controller::Settings;
 use kind_tests::{CONFIG_MAP, HELM_RELEASE, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ async fn drift_is_reported_and_corrected() -> Result {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn corrections_are_shown_and_their_failures_repeated() -> Result {
-    let bench = Bench::start("hr-correct").await?;
+    let bench = Bench::with("hr-correct", Settings::default().telling_progress()).await?;
     let ns = bench.namespace.name().to_owned();
     let secret =
         "apiVersion: v1\nkind: Secret\nmetadata: {name: web-secret}\nstringData: {key: hunter2}\n";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flux_api::helm::ReleaseSnapshot;
-use flux_cluster::{Cluster, RequestError, Resource};
+use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
 use flux_errors::chain;
 use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
 use flux_objects::Objects;
@@ -114,6 +114,34 @@ impl Records {
             })
         });
         Ok(found.max_by_key(|newest| newest.revision))
+    }
+
+    /// Whether a record that was the newest one still is, and is unchanged: by its metadata, and by the name of the record
+    /// that Helm would store next. Two requests for single objects are answered by the store itself; for a list that is as
+    /// recent the server waits until its cache has caught up, and it looks at every Secret of the namespace.
+    /// `false` also where the server refuses: [`Records::newest`] then says why.
+    ///
+    /// # Errors
+    /// The server does not answer, or cannot for the moment.
+    pub async fn is_newest(&self, release: &str, newest: &Newest) -> Result<bool, RecordsError> {
+        let resource = secrets();
+        let of = async |revision: i64| {
+            let id = ObjectId {
+                kind: resource.kind.clone(),
+                namespace: self.namespace.clone(),
+                name: secret_name(release, revision),
+                ..ObjectId::default()
+            };
+            match self.cluster.get_metadata(&resource, &id).await {
+                Ok(secret) => Ok(Some(secret.resource_version().to_owned())),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) if error.is_transient() => Err(RecordsError::Query(error)),
+                // No version that a record has.
+                Err(_) => Ok(Some(String::new())),
+            }
+        };
+        let (this, next) = tokio::try_join!(of(newest.revision), of(newest.revision + 1))?;
+        Ok(next.is_none() && this.is_some_and(|version| version == newest.resource_version))
     }
 
     /// The newest record of a release. Only this one is read, unless it cannot be decoded or its Secret has the name of

@@ -44,7 +44,7 @@ impl<K: Kind> Run<K> {
     pub async fn progress(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
         if self.eager {
-            self.report().await.map_err(unwritten)
+            self.show().await
         } else {
             Ok(())
         }
@@ -56,6 +56,14 @@ impl<K: Kind> Run<K> {
     /// If the message is due and cannot be written.
     pub async fn progress_of_step(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
+        self.show().await
+    }
+
+    /// Writes the draft when it is due, as progress is.
+    ///
+    /// # Errors
+    /// If it is due and cannot be written.
+    pub async fn show(&mut self) -> Result<(), Failure> {
         self.report().await.map_err(unwritten)
     }
 
