@@ -279,6 +279,15 @@ async fn moving_to_another_cluster_leaves_what_is_not_owned_there() -> Result {
     paused.push("suspend: true");
     let yaml = applier.kustomization("app", &paused);
     applier.namespace.apply(&yaml).await?;
+    // The revision must not be met by a run that does not know of it.
+    let log = applier.kustomize.log();
+    log.wait("of the suspension", |line| {
+        let message = line["msg"].as_str().unwrap_or_default();
+        message
+            .to_lowercase()
+            .contains("reconciliation is suspended")
+    })
+    .await?;
     let files = [("a.yaml", &*config_map("a", "2"))];
     applier.publish("main@sha1:2", &files).await?;
     let yaml = applier.kustomization("app", &SPEC);
