@@ -3,6 +3,7 @@
 mod functions;
 mod literals;
 
+use flux_golang::time::{MONTHS, WEEKDAYS};
 use functions::Kind::{
     self, Any, Bool, Colon, Dict, Duration, Empty, Int, Json, Layout, List, Number, Range, Regex,
     Single, Stamp, Template, Text, Time, Url, Version, Zone,
@@ -442,29 +443,8 @@ pub(crate) fn differ_in_time(go: &Answer, ours: &Answer) -> bool {
 
 /// A text without digits and the names of months and days.
 fn without_time(text: &str) -> String {
-    const NAMES: [&str; 19] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-    ];
     let mut text = text.replace(|c: char| c.is_ascii_digit(), "");
-    for name in NAMES {
+    for name in MONTHS.iter().chain(&WEEKDAYS) {
         let short = name.get(..3).unwrap_or(name);
         text = text.replace(name, "").replace(short, "");
     }
