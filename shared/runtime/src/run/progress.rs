@@ -85,8 +85,8 @@ impl<K: Kind> Run<K> {
             return self.patch().await;
         }
         let writer = Writer::new(self)?;
-        let owned = self.context.settings.conditions;
-        let mut draft = self.draft();
+        self.complete();
+        let (mut status, mut conditions) = (self.status.clone(), self.conditions.clone());
         let mut server = self.server.clone();
         let withdrawn = CancellationToken::new();
         let withdraw = withdrawn.clone().drop_guard();
@@ -96,12 +96,7 @@ impl<K: Kind> Run<K> {
                 () = withdrawn.cancelled() => return None,
                 () = tokio::time::sleep_until(due) => {}
             }
-            let written = writer.write(&mut server, |server, conflicts| {
-                if conflicts {
-                    draft.conditions.rebase(owned, listed(server.status()));
-                }
-                draft.difference(server)
-            });
+            let written = writer.write(&mut server, &mut status, &mut conditions);
             match written.await {
                 Ok(()) => Some((server, Instant::now())),
                 Err(error) => {

@@ -54,41 +54,15 @@ fn is_too_large(error: &Error) -> bool {
             .any(|text| status.message.contains(text))
 }
 
-/// A status that is written later.
-pub(super) struct Draft<K: Kind> {
-    status: K::Status,
-    pub(super) conditions: Conditions,
-    observed_generation: Option<i64>,
-    handled: Option<String>,
-}
-
-impl<K: Kind> Draft<K> {
-    /// As [`difference`].
-    pub(super) fn difference(&mut self, server: &K) -> Result<Option<Value>, StatusError> {
-        let (observed, handled) = (self.observed_generation, self.handled.clone());
-        difference(
-            server,
-            &mut self.status,
-            &self.conditions,
-            observed,
-            handled,
-        )
-    }
-}
-
-/// The merge patch from the server's status to a drafted one, which gets what the frame sets; `None` if they are equal
+/// The merge patch from the server's status to a drafted one, which gets the conditions; `None` if they are equal
 /// (RT-CON-018).
 fn difference<K: Kind>(
     server: &K,
     status: &mut K::Status,
     conditions: &Conditions,
-    observed_generation: Option<i64>,
-    handled: Option<String>,
 ) -> Result<Option<Value>, StatusError> {
     let before = server.status();
     *status.conditions_mut() = conditions.sorted(listed(before));
-    status.set_observed_generation(observed_generation);
-    status.set_last_handled_reconcile_at(handled);
     let is_equal = match before {
         Some(before) => before == status,
         None => *status == K::Status::default(),
@@ -119,15 +93,16 @@ impl<K: Kind> Writer<K> {
         })
     }
 
-    /// Writes the merge patch that `change` makes for the server's state, which is told whether other writers were met.
-    /// After a conflict the object is read again. `server` is what is known of it at the end.
+    /// Writes the difference between a draft and the server's status, if there is any. Conditions of other writers are
+    /// kept; after a conflict the object is read again. `server` is what is known of it at the end.
     pub(super) async fn write(
         &self,
         server: &mut Arc<K>,
-        mut change: impl FnMut(&K, bool) -> Result<Option<Value>, StatusError>,
+        status: &mut K::Status,
+        conditions: &mut Conditions,
     ) -> Result<(), StatusError> {
         for attempt in 0..PATCH_TRIES {
-            let Some(change) = change(server, attempt > 0)? else {
+            let Some(change) = difference(&**server, status, conditions)? else {
                 return Ok(());
             };
             let version = server.resource_version().unwrap_or_default();
@@ -158,6 +133,8 @@ impl<K: Kind> Writer<K> {
                         return Ok(()); // the object of this run is gone
                     }
                     *server = Arc::new(live);
+                    let owned = self.context.settings.conditions;
+                    conditions.rebase(owned, listed(server.status()));
                 }
                 Err(error) if error.is_not_found() => return Ok(()), // RT-CON-020
                 Err(error) => return Err(StatusError::Api(error)),
@@ -173,14 +150,12 @@ impl<K: Kind> Run<K> {
         Ok(Objects::in_namespace(client, self.namespace())?)
     }
 
-    /// The status as the run would write it now.
-    pub(super) fn draft(&self) -> Draft<K> {
-        Draft {
-            status: self.status.clone(),
-            conditions: self.conditions.clone(),
-            observed_generation: self.observed_generation,
-            handled: self.handled.clone(),
-        }
+    /// Puts what the frame sets besides the conditions into the draft of the status.
+    pub(super) fn complete(&mut self) {
+        self.status
+            .set_observed_generation(self.observed_generation);
+        self.status
+            .set_last_handled_reconcile_at(self.handled.clone());
     }
 
     /// Writes the difference between the draft and the server's status, if there is any (RT-CON-016..020), in place of
@@ -192,24 +167,9 @@ impl<K: Kind> Run<K> {
     pub async fn patch(&mut self) -> Result<(), StatusError> {
         self.settle().await;
         let writer = Writer::new(self)?;
-        let mut server = self.server.clone();
-        let owned = self.context.settings.conditions;
-        let written = writer.write(&mut server, |server, conflicts| {
-            if conflicts {
-                self.conditions.rebase(owned, listed(server.status()));
-            }
-            let (observed, handled) = (self.observed_generation, self.handled.clone());
-            difference(
-                server,
-                &mut self.status,
-                &self.conditions,
-                observed,
-                handled,
-            )
-        });
-        let written = written.await;
-        self.server = server;
-        match written {
+        self.complete();
+        let written = writer.write(&mut self.server, &mut self.status, &mut self.conditions);
+        match written.await {
             Err(StatusError::Api(source)) if is_too_large(&source) => {
                 let bytes = serde_json::to_string(&self.status)?.len();
                 Err(StatusError::TooLarge { bytes, source })
