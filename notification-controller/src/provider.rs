@@ -27,6 +27,7 @@ mod otel;
 mod pagerduty;
 mod posted;
 mod pub_sub;
+mod recent;
 mod rocket;
 mod send;
 mod sentry;

@@ -82,11 +82,8 @@ impl Place {
     fn of(settings: &Settings, event: &Event, traces: &Traces) -> Self {
         let revision = revision(event);
         let trace = trace_id(settings, revision.as_deref());
-        let mut span = SpanId::default();
         let random = Uuid::new_v4();
-        span.iter_mut()
-            .zip(random.as_bytes())
-            .for_each(|(to, from)| *to = *from);
+        let span = random.as_bytes().first_chunk().copied().unwrap_or_default();
         // What has no revision has nothing to do with other events without one.
         let is_source = SOURCES.contains(&event.involved_object.kind.as_str());
         let parent = match revision {

@@ -1,42 +1,33 @@
 //! The commit statuses that this process has set last, so that a service is not asked for what is known (FR-N-029).
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::recent::Recent;
 use super::send::Exchange;
-
-/// How many statuses are remembered.
-const MANY: usize = 4096;
 
 type Hash = [u8; 32];
 
 /// Statuses that were set, by what they are of. Clones of one share what is remembered.
 #[derive(Clone, Default)]
 pub(crate) struct Posted {
-    state: Arc<Mutex<State>>,
+    last: Arc<Mutex<Recent<Hash, Hash>>>,
     /// Whose statuses they are: the same commit has one of each Provider and object.
     of: String,
-}
-
-#[derive(Default)]
-struct State {
-    last: HashMap<Hash, Hash>,
-    order: VecDeque<Hash>,
 }
 
 impl Posted {
     /// The statuses of one Provider with this identity.
     pub(crate) fn of(&self, provider: &str, status: &str) -> Self {
         Self {
-            state: self.state.clone(),
+            last: self.last.clone(),
             of: format!("{provider}\n{status}"),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> MutexGuard<'_, Recent<Hash, Hash>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a request sets, and to what.
@@ -51,21 +42,13 @@ impl Posted {
     /// Whether a request would set what was set last.
     pub(super) fn is_last(&self, request: &Exchange) -> bool {
         let (key, value) = self.hashes(request);
-        self.state().last.get(&key) == Some(&value)
+        self.last().get(&key) == Some(&value)
     }
 
     /// Notes what a request has set.
     pub(super) fn note(&self, request: &Exchange) {
         let (key, value) = self.hashes(request);
-        let mut state = self.state();
-        if state.last.insert(key, value).is_none() {
-            state.order.push_back(key);
-        }
-        if state.order.len() > MANY
-            && let Some(oldest) = state.order.pop_front()
-        {
-            state.last.remove(&oldest);
-        }
+        self.last().insert(key, value);
     }
 }
 
@@ -74,6 +57,7 @@ mod tests {
     use http::Method;
     use serde_json::json;
 
+    use super::super::recent::MANY;
     use super::*;
 
     #[test]
@@ -97,6 +81,6 @@ mod tests {
         for number in 0..=MANY {
             one.note(&post(&format!("c{number}"), "success"));
         }
-        assert!(all.state().last.len() <= MANY);
+        assert!(all.last().len() <= MANY);
     }
 }
