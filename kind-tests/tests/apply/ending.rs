@@ -117,6 +117,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
             name: name.into(),
         },
         version: None,
+        stored: None,
     };
     let targets = [
         id("Job", "batch", "j"),
@@ -167,6 +168,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
             ..ObjectId::default()
         },
         version: None,
+        stored: None,
     };
     let error = wait_until_current(&bench.target, &[homeless], &options)
         .await

@@ -221,9 +221,7 @@ fn applied_targets(applied: &ChangeSet) -> Vec<Target> {
         .changes
         .iter()
         .filter(|change| change.action != Action::Skipped);
-    waited
-        .map(|change| Target::of(&change.id, &change.version))
-        .collect()
+    waited.map(|change| applied.target(change)).collect()
 }
 
 fn named_targets(object: &Kustomization) -> Vec<Target> {
@@ -242,7 +240,12 @@ fn named_targets(object: &Kustomization) -> Vec<Target> {
                 namespace: reference.namespace.clone().unwrap_or_default(),
                 name: reference.name.clone(),
             };
-            Target { id, version: None } // KC-HEALTH-005: in the version that the server prefers
+            // KC-HEALTH-005: in the version that the server prefers
+            Target {
+                id,
+                version: None,
+                stored: None,
+            }
         })
         .collect()
 }
@@ -287,13 +290,11 @@ mod tests {
     #[test]
     fn wait_includes_all_applied_objects() {
         // KC-HEALTH-001, KC-API-017
-        let applied = ChangeSet {
-            changes: vec![
-                change("apps_web_apps_Deployment", Action::Created),
-                change("apps_left__ConfigMap", Action::Skipped),
-                change("apps_map__ConfigMap", Action::Unchanged),
-            ],
-        };
+        let applied = ChangeSet::from(vec![
+            change("apps_web_apps_Deployment", Action::Created),
+            change("apps_left__ConfigMap", Action::Skipped),
+            change("apps_map__ConfigMap", Action::Unchanged),
+        ]);
         let spec = KustomizationSpec {
             wait: true,
             health_checks: vec![check("", "Deployment", "", "other")],
@@ -307,9 +308,7 @@ mod tests {
     #[test]
     fn without_wait_only_listed_objects_are_checked() {
         // KC-HEALTH-002, KC-API-028
-        let applied = ChangeSet {
-            changes: vec![change("apps_web_apps_Deployment", Action::Created)],
-        };
+        let applied = ChangeSet::from(vec![change("apps_web_apps_Deployment", Action::Created)]);
         let named = |health_checks: Vec<HealthCheckReference>| {
             let spec = KustomizationSpec {
                 health_checks,
@@ -335,9 +334,7 @@ mod tests {
             "flux-system_other_kustomize.toolkit.fluxcd.io_Kustomization",
         ];
         let changes = [itself, others[0], others[1]].map(|id| change(id, Action::Unchanged));
-        let applied = ChangeSet {
-            changes: changes.into(),
-        };
+        let applied = ChangeSet::from(changes.to_vec());
         let wait = KustomizationSpec {
             wait: true,
             ..KustomizationSpec::default()
@@ -353,9 +350,7 @@ mod tests {
         };
         assert_eq!(ids(named, &applied).unwrap(), others);
         // If it is the only target, the check passes at once and is reported.
-        let alone = ChangeSet {
-            changes: vec![change(itself, Action::Unchanged)],
-        };
+        let alone = ChangeSet::from(vec![change(itself, Action::Unchanged)]);
         assert_eq!(ids(wait, &alone), Some(Vec::new()));
     }
 }

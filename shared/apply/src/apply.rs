@@ -126,14 +126,16 @@ pub async fn apply_in_stages(
             }
         };
         let touched = changes
+            .changes
             .iter()
             .any(|change| !unchanged.contains_key(&change.id));
-        let kinds = kinds_of_applied(kinds, &changes);
+        let kinds = kinds_of_applied(kinds, &changes.changes);
         let targets: Vec<Target> = changes
+            .changes
             .iter()
-            .map(|change| Target::of(&change.id, &change.version))
+            .map(|change| changes.target(change))
             .collect();
-        applied.changes.extend(changes);
+        applied.extend(changes);
         // Untouched objects were current when they were last waited for.
         if stage.is_waited_for() && touched {
             let targets = memory.to_wait_for(targets, |_| false);
@@ -198,7 +200,7 @@ impl<'r> Run<'r> {
         &self,
         mut objects: Vec<&'r Object>,
         memory: &mut Memory,
-    ) -> Result<Vec<Change>, (ApplyError, Vec<ApplyError>)> {
+    ) -> Result<ChangeSet, (ApplyError, Vec<ApplyError>)> {
         objects.sort_by(|left, right| apply_order(left.id(), right.id()));
         let concurrency = self.options.concurrency.max(1);
         // Boxed, so that the future is `Send`.
@@ -210,7 +212,7 @@ impl<'r> Run<'r> {
             .planned(stream::iter(plans).buffered(concurrency))
             .await?;
 
-        let mut changes = Vec::with_capacity(plans.len());
+        let mut changes = ChangeSet::default();
         let mut rest = plans.as_slice();
         while let Some(first) = rest.first() {
             let (group, kind) = (&first.desired.id().group, &first.desired.id().kind);
@@ -251,7 +253,7 @@ impl<'r> Run<'r> {
                     }
                     None => {}
                 }
-                changes.push(plan.change.clone());
+                changes.push(plan.change.clone(), live);
             }
             rest = after;
         }

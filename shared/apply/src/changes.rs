@@ -1,8 +1,14 @@
 //! What a run did to each object.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
-use flux_cluster::ObjectId;
+use flux_cluster::{Object, ObjectId, Target, is_current_as_written};
+use serde_json::Value;
+
+/// How many stored objects are kept: what a large stage leaves is listed by one request for each kind.
+const STORED: usize = 16;
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,9 +68,38 @@ impl Display for Change {
 pub struct ChangeSet {
     /// The changes.
     pub changes: Vec<Change>,
+    /// The first objects of which their answers do not show that they are current, as the last answer had them.
+    stored: HashMap<ObjectId, Arc<Value>>,
 }
 
 impl ChangeSet {
+    /// Adds the change of an object; `live` is the last answer about it.
+    pub(crate) fn push(&mut self, change: Change, live: Option<&Object>) {
+        if let Some(live) = live
+            && self.stored.len() < STORED
+            && !is_current_as_written(live)
+        {
+            let stored = Arc::new(live.clone().into_value());
+            self.stored.insert(change.id.clone(), stored);
+        }
+        self.changes.push(change);
+    }
+
+    /// Adds the changes of a later stage.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.changes.extend(later.changes);
+        let room = STORED.saturating_sub(self.stored.len());
+        self.stored.extend(later.stored.into_iter().take(room));
+    }
+
+    /// What to wait for if the changed object shall be current.
+    pub fn target(&self, change: &Change) -> Target {
+        Target {
+            stored: self.stored.get(&change.id).cloned(),
+            ..Target::of(&change.id, &change.version)
+        }
+    }
+
     /// The lines of the changed objects, without a final newline; empty if there were no changes.
     pub fn changed_lines(&self) -> String {
         let lines: Vec<String> = self
@@ -74,6 +109,15 @@ impl ChangeSet {
             .map(Change::to_string)
             .collect();
         lines.join("\n")
+    }
+}
+
+impl From<Vec<Change>> for ChangeSet {
+    fn from(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            stored: HashMap::new(),
+        }
     }
 }
 

@@ -376,7 +376,7 @@ mod tests {
         let failed = Failed {
             error: error(),
             others: Vec::new(),
-            applied: ChangeSet { changes },
+            applied: ChangeSet::from(changes),
         };
         assert_eq!(
             failed.to_string(),

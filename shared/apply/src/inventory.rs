@@ -180,13 +180,11 @@ mod tests {
     // KC-PRUNE-001 KC-API-041 RT-CON-022
     #[test]
     fn the_inventory_tracks_all_objects_in_apply_order() {
-        let set = ChangeSet {
-            changes: vec![
-                change("apps_b__ConfigMap", Action::Created),
-                change("apps_a__ConfigMap", Action::Skipped),
-                change("apps_c__Secret", Action::Unchanged),
-            ],
-        };
+        let set = ChangeSet::from(vec![
+            change("apps_b__ConfigMap", Action::Created),
+            change("apps_a__ConfigMap", Action::Skipped),
+            change("apps_c__Secret", Action::Unchanged),
+        ]);
         let made = of(&set);
         let ids: Vec<&str> = made.entries.iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(
@@ -215,13 +213,11 @@ mod tests {
             tracked("a_refused__ConfigMap", "v1"),
             tracked("a_unasked_apps_Deployment", "v1"),
         ];
-        let outcome = ChangeSet {
-            changes: vec![
-                change("a_gone__ConfigMap", Action::Deleted),
-                change("a_skipped__ConfigMap", Action::Skipped),
-                change("a_refused__ConfigMap", Action::Unknown),
-            ],
-        };
+        let outcome = ChangeSet::from(vec![
+            change("a_gone__ConfigMap", Action::Deleted),
+            change("a_skipped__ConfigMap", Action::Skipped),
+            change("a_refused__ConfigMap", Action::Unknown),
+        ]);
         let mut kept = inventory(&[("a_new__ConfigMap", "v1")]);
         keep_survivors(&mut kept, &attempted, &outcome);
         let want = [

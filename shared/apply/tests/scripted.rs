@@ -21,7 +21,8 @@ type Answer = (u16, String, Option<u64>);
 /// The server's response to a request; `None` if it never answers.
 type Script = dyn FnMut(&Method, &str) -> Option<Answer> + Send;
 
-/// A cluster whose server follows a script, and the requests that it received, `PATCH /api/v1/...`.
+/// A cluster whose server follows a script, and the requests that it received, `PATCH /api/v1/...`; that of a watch with its
+/// query.
 fn cluster(
     script: impl FnMut(&Method, &str) -> Option<Answer> + Send + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<String>>>) {
@@ -29,7 +30,12 @@ fn cluster(
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let log = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (method, uri) = (request.method().clone(), request.uri());
+        let watched = uri.query().filter(|query| query.contains("watch=true"));
+        let path = match watched {
+            Some(query) => format!("{}?{query}", uri.path()),
+            None => uri.path().to_owned(),
+        };
         log.lock().unwrap().push(format!("{method} {path}"));
         let answer = script.lock().unwrap()(&method, &path);
         async move {
@@ -80,6 +86,73 @@ fn live(name: &str, version: u64) -> Value {
     object
 }
 
+/// A Job of this resource version, complete or running.
+fn job(version: u64, is_complete: bool) -> Value {
+    let condition = json!({"type": "Complete", "status": "True"});
+    let conditions = Some(condition).filter(|_| is_complete).into_iter();
+    json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": version.to_string()},
+        "status": {"startTime": "2026-01-01T00:00:00Z", "conditions": conditions.collect::<Vec<Value>>()}})
+}
+
+/// Waits for a Job that has been `stored` so, on a server that answers a watch with `watched` and a list with the complete
+/// Job; the requests for it.
+async fn wait_for_job(stored: Value, watched: Value) -> Vec<String> {
+    let (server, asked) = cluster(move |_, path| match path {
+        "/apis/batch/v1" => answer(
+            200,
+            &json!({"kind": "APIResourceList", "groupVersion": "batch/v1", "resources": [
+            {"name": "jobs", "singularName": "", "namespaced": true, "kind": "Job", "verbs": []}]}),
+        ),
+        "/apis/batch/v1/namespaces/n/jobs" => answer(
+            200,
+            &json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {"resourceVersion": "9"}, "items": [job(9, true)]}),
+        ),
+        path if path.contains("watch=true") => Some((200, format!("{watched}\n"), None)),
+        _ => answer(404, &json!({})),
+    });
+    let id = ObjectId {
+        group: "batch".into(),
+        kind: "Job".into(),
+        namespace: "n".into(),
+        name: "j".into(),
+    };
+    let target = Target {
+        stored: Some(Arc::new(stored)),
+        ..Target::of(&id, "v1")
+    };
+    let options = WaitOptions {
+        timeout: Duration::from_mins(1),
+        ..WaitOptions::default()
+    };
+    wait_until_current(&server, &[target], &options)
+        .await
+        .unwrap();
+    let asked = asked.lock().unwrap();
+    let for_it = asked.iter().filter(|request| request.contains("/jobs"));
+    for_it.cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_object_is_watched_from_its_version_on() {
+    const LIST: &str = "GET /apis/batch/v1/namespaces/n/jobs";
+    let event = |kind: &str, object: Value| json!({"type": kind, "object": object});
+    let completed = wait_for_job(job(7, false), event("MODIFIED", job(8, true))).await;
+    assert_eq!(completed.len(), 1, "{completed:?}");
+    let watch = completed[0].split_once('?').unwrap();
+    assert_eq!(watch.0, LIST);
+    for part in ["resourceVersion=7", "fieldSelector=metadata.name%3Dj"] {
+        assert!(watch.1.contains(part), "{completed:?}");
+    }
+    // The version is too old for a watch.
+    let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "m"});
+    let listed = wait_for_job(job(7, false), event("ERROR", expired)).await;
+    assert_eq!(listed[1..], [LIST]);
+    // What a write returns may be current only because its controller has not looked at it yet.
+    let listed = wait_for_job(job(7, true), event("MODIFIED", job(8, false))).await;
+    assert_eq!(listed, [LIST]);
+}
+
 // KC-API-010
 #[tokio::test(start_paused = true)]
 async fn an_unresponsive_server_ends_the_run_without_further_requests() {
@@ -120,7 +193,11 @@ async fn an_unresponsive_server_ends_the_run_without_further_requests() {
         timeout: Duration::from_secs(35),
         ..WaitOptions::default()
     };
-    let waited = wait_until_current(&next, &[Target { id, version: None }], &options).await;
+    let target = Target {
+        version: None,
+        ..Target::of(&id, "")
+    };
+    let waited = wait_until_current(&next, &[target], &options).await;
     assert_eq!(
         waited.unwrap_err().to_string(),
         "timeout waiting for: [can't determine status for ConfigMap/n/c]"

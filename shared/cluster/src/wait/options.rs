@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::expressions::CustomRules;
 use crate::object::ObjectId;
@@ -14,6 +17,9 @@ pub struct Target {
     pub id: ObjectId,
     /// The version of its kind; `None` for the cluster's preferred one.
     pub version: Option<String>,
+    /// The object as the last answer had it, if the caller has it: unless it is current, changes are watched from there
+    /// on, which saves the request that lists it.
+    pub stored: Option<Arc<Value>>,
 }
 
 impl Target {
@@ -22,6 +28,7 @@ impl Target {
         Self {
             id: id.clone(),
             version: Some(version.to_owned()),
+            stored: None,
         }
     }
 }

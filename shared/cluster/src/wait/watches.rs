@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt as _};
 use kube::ResourceExt as _;
-use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::api::{Api, DynamicObject, TypeMeta, WatchEvent, WatchParams};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
@@ -79,6 +79,12 @@ struct Watched {
     rules: Rules,
     custom: CustomRules,
     confidential: Arc<Confidential>,
+}
+
+impl Watched {
+    fn is_current(&self, id: &ObjectId, object: &Value) -> bool {
+        is_current_value((self.rules, &self.custom), id, object)
+    }
 }
 
 /// The watches of one wait.
@@ -163,7 +169,7 @@ impl<'w> Watches<'w> {
                 return Ok(());
             }
         };
-        let mut namespaces: BTreeMap<String, Vec<ObjectId>> = BTreeMap::new();
+        let mut namespaces: BTreeMap<String, Vec<Target>> = BTreeMap::new();
         for target in targets {
             if resource.namespaced && target.id.namespace.is_empty() {
                 return Err(WaitError::NoNamespace {
@@ -181,18 +187,19 @@ impl<'w> Watches<'w> {
             } else {
                 String::new()
             };
-            namespaces.entry(namespace).or_default().push(target.id);
+            namespaces.entry(namespace).or_default().push(target);
         }
-        for (namespace, ids) in namespaces {
-            self.watch(&resource, &namespace, ids);
+        for (namespace, targets) in namespaces {
+            self.watch(&resource, &namespace, targets);
         }
         Ok(())
     }
 
     /// Watches objects of one kind and namespace.
-    fn watch(&mut self, resource: &Resource, namespace: &str, ids: Vec<ObjectId>) {
+    fn watch(&mut self, resource: &Resource, namespace: &str, targets: Vec<Target>) {
+        let versions = targets.iter().map(|target| &target.id);
         self.versions
-            .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
+            .extend(versions.map(|id| (id.clone(), resource.clone())));
         let Ok(api) = self.cluster.api(resource, namespace) else {
             return;
         };
@@ -203,13 +210,20 @@ impl<'w> Watches<'w> {
             custom: self.options.custom.clone(),
             confidential: self.cluster.confidential().clone(),
         };
-        if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
-            for id in ids {
-                let config = watcher::Config::default()
-                    .fields(&format!("metadata.name={}", field_value(&id.name)));
-                self.streams.push(objects(kind.clone(), config, vec![id]));
+        if targets.len() <= ONE_BY_ONE && !self.options.by_kind {
+            for target in targets {
+                let name = format!("metadata.name={}", field_value(&target.id.name));
+                let config = watcher::Config::default().fields(&name);
+                let stream = match target.stored {
+                    Some(stored) if !kind.is_current(&target.id, &stored) => {
+                        changes(kind.clone(), config, name, target.id, &stored)
+                    }
+                    _ => objects(kind.clone(), config, vec![target.id]),
+                };
+                self.streams.push(stream);
             }
         } else {
+            let ids = targets.into_iter().map(|target| target.id).collect();
             let config = watcher::Config::default();
             let config = match &self.options.selector {
                 Some(selector) => config.labels(selector),
@@ -287,13 +301,57 @@ fn resource_name(resource: &Resource) -> String {
 /// If all of them are current when they are listed, the watch, which costs a connection, begins a [`TICK`] later, from
 /// the listed state: usually all other objects are current by then.
 fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStream<'static, News> {
-    let Watched {
-        api,
-        types,
-        rules,
-        custom,
-        confidential,
-    } = kind;
+    let events = watcher(kind.api.clone(), config).backoff(Pauses::default());
+    news(kind, ids, events)
+}
+
+/// News of one object that is not current, from its stored state on. Once the watch ends, for whatever reason, the object is
+/// listed and watched like others.
+fn changes(
+    kind: Watched,
+    config: watcher::Config,
+    field: String,
+    id: ObjectId,
+    stored: &Arc<Value>,
+) -> BoxStream<'static, News> {
+    let mut object = Value::clone(stored);
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    let version = object.pointer("/metadata/resourceVersion");
+    let version = version.and_then(Value::as_str).unwrap_or_default();
+    let (api, version) = (kind.api.clone(), version.to_owned());
+    let first = async move {
+        let params = WatchParams::default().fields(&field);
+        match api.watch(&params, &version).await {
+            Ok(events) => events.boxed(),
+            Err(_) => stream::empty().boxed(),
+        }
+    };
+    let first = stream::once(first).flatten();
+    let first = first.take_while(|event| {
+        let ends = matches!(event, Ok(WatchEvent::Error(_)) | Err(_));
+        std::future::ready(!ends)
+    });
+    let first = first.filter_map(async |event| match event {
+        Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+            Some(Ok(watcher::Event::Apply(object)))
+        }
+        Ok(WatchEvent::Deleted(object)) => Some(Ok(watcher::Event::Delete(object))),
+        Ok(WatchEvent::Bookmark(_) | WatchEvent::Error(_)) | Err(_) => None,
+    });
+    let then = watcher(kind.api.clone(), config).backoff(Pauses::default());
+    let seen = News::Seen(id.clone(), object);
+    let news = news(kind, vec![id], first.chain(then));
+    stream::once(std::future::ready(seen)).chain(news).boxed()
+}
+
+/// What events say of these objects.
+fn news(
+    kind: Watched,
+    ids: Vec<ObjectId>,
+    events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send + 'static,
+) -> BoxStream<'static, News> {
     let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
     let mut listed = BTreeSet::new();
     let mut current = 0;
@@ -308,9 +366,9 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
             Ok(watcher::Event::InitApply(object)) => {
                 listed.insert(object.name_any());
                 let id = ids.get(&object.name_any());
-                let value = id.map(|_| value_of(object, &types));
+                let value = id.map(|_| value_of(object, &kind.types));
                 if let (Some(id), Some(value)) = (id, &value)
-                    && is_current_value((rules, &custom), id, value)
+                    && kind.is_current(id, value)
                 {
                     current += 1;
                 }
@@ -327,7 +385,7 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
                 .collect(),
             Ok(watcher::Event::Apply(object)) => ids
                 .get(&object.name_any())
-                .map(|id| News::Seen(id.clone(), value_of(object, &types)))
+                .map(|id| News::Seen(id.clone(), value_of(object, &kind.types)))
                 .into_iter()
                 .collect(),
             Ok(watcher::Event::Delete(object)) => ids
@@ -341,7 +399,7 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
                     if error.is_forbidden() {
                         News::Unwatchable(id.clone())
                     } else {
-                        unreadable(&confidential, id, &error)
+                        unreadable(&kind.confidential, id, &error)
                     }
                 };
                 ids.values().map(news).collect::<Vec<News>>()
@@ -349,8 +407,7 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
         };
         (news, listed_all && current == ids.len())
     };
-    watcher(api, config)
-        .backoff(Pauses::default())
+    events
         .map(news)
         .flat_map(|(news, rests)| stream::iter(news).chain(pause(rests)))
         .boxed()
