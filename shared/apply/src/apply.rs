@@ -241,11 +241,11 @@ impl<'r> Run<'r> {
                     Write::Apply(..) | Write::Recreate(_) => written.as_ref(),
                 };
                 if let Some(live) = live {
-                    memory.note_seen(&plan.change.id, live);
+                    memory.note_seen(plan.desired.id(), &plan.change.id, live);
                 }
                 match live {
                     Some(live) if self.is_clean(plan.desired, live) => {
-                        memory.note(plan.desired, live, &plan.change);
+                        memory.note(plan.desired, live, plan.change.action);
                     }
                     Some(_) => memory.forget_one(plan.desired.id()),
                     None if !self.unchanged.contains_key(plan.desired.id()) => {

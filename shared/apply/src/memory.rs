@@ -10,7 +10,7 @@
 //! Health depends on the object alone, so an object that was healthy at a resource version is healthy as long as it has
 //! that one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -33,17 +33,30 @@ pub trait Watched: Debug + Send + Sync {
 /// The remembered state of the objects of one owner. It is lost with the process; the next run then compares every
 /// object.
 ///
-/// There is one for each owner, most of the time idle: what it holds is small, and the maps share their ids.
+/// There is one for each owner, most of the time idle, so what it holds is small: a list without spare room, whose ids are
+/// those of the manifests.
 #[derive(Debug, Default)]
 pub struct Memory {
-    objects: HashMap<Arc<ObjectId>, Remembered>,
-    /// The state in which the current run, or the last one, has seen each object.
-    seen: HashMap<Arc<ObjectId>, Seen>,
-    /// The version at which each object was found to be current.
-    current: HashMap<Arc<ObjectId>, Version>,
+    /// The objects of the current run, or of the last one, by id.
+    entries: Vec<Entry>,
     /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same payload
     /// again.
-    refused: HashMap<ObjectId, blake3::Hash>,
+    refused: BTreeMap<ObjectId, blake3::Hash>,
+}
+
+/// What is known of an object.
+#[derive(Debug)]
+struct Entry {
+    /// Its id in the manifests.
+    id: Arc<ObjectId>,
+    /// Its id on the server, if that is another: a cluster-scoped object has no namespace.
+    stored: Option<Box<ObjectId>>,
+    /// How it was last established to be in sync.
+    applied: Option<Applied>,
+    /// The state in which the current run, or the last one, has seen it.
+    seen: Option<Seen>,
+    /// The version at which it was found to be current.
+    current: Option<Version>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +66,10 @@ struct Seen {
     is_current: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Remembered {
+#[derive(Clone, Copy, Debug)]
+struct Applied {
     payload: blake3::Hash,
     live: Live,
-    /// The server's id: a cluster-scoped object has no namespace.
-    id: Arc<ObjectId>,
-    /// The version of the kind.
-    version: Box<str>,
     action: Action,
 }
 
@@ -74,13 +83,20 @@ impl Seen {
     }
 }
 
-impl Remembered {
-    fn change(&self) -> Change {
-        Change {
-            id: ObjectId::clone(&self.id),
-            version: self.version.to_string(),
-            action: self.action,
+impl Entry {
+    fn of(object: &Object) -> Self {
+        Self {
+            id: object.shared_id().clone(),
+            stored: None,
+            applied: None,
+            seen: None,
+            current: None,
         }
+    }
+
+    /// The id on the server.
+    fn stored_id(&self) -> &ObjectId {
+        self.stored.as_deref().unwrap_or(&self.id)
     }
 }
 
@@ -88,27 +104,80 @@ impl Memory {
     /// The approximate size in bytes, for callers that account for what they keep.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // An entry of a map that is half full, and an id with its strings of some dozens of bytes.
-        const OBJECT: u64 = 288;
-        const VERSION: u64 = 96;
-        const ID: u64 = 288;
-        let versions = self.seen.len() + self.current.len() + self.refused.len();
-        let ids = self.objects.len().max(self.seen.len()) + self.refused.len();
-        self.objects.len() as u64 * OBJECT + versions as u64 * VERSION + ids as u64 * ID
+        // With an id and its strings of some dozens of bytes.
+        const OBJECT: u64 = 184 + 288;
+        const REFUSED: u64 = 96 + 288;
+        self.entries.len() as u64 * OBJECT + self.refused.len() as u64 * REFUSED
     }
 
     /// Forgets everything: the next run compares every object.
     pub fn forget(&mut self) {
-        self.objects.clear();
-        self.current.clear();
+        for entry in &mut self.entries {
+            (entry.applied, entry.current) = (None, None);
+        }
     }
 
     /// Begins a run on these objects: all others are forgotten.
     pub(crate) fn begin(&mut self, objects: &[Object]) {
-        let ids: HashSet<&ObjectId> = objects.iter().map(Object::id).collect();
-        self.objects.retain(|id, _| ids.contains(&**id));
-        self.refused.retain(|id, _| ids.contains(id));
-        self.seen.clear();
+        let mut entries: Vec<Entry> = Vec::with_capacity(objects.len());
+        entries.extend(objects.iter().map(Entry::of));
+        entries.sort_by(|left, right| left.id.cmp(&right.id));
+        entries.dedup_by(|left, right| left.id == right.id);
+        for entry in &mut entries {
+            if let Some(known) = self
+                .position(&entry.id)
+                .and_then(|at| self.entries.get_mut(at))
+            {
+                entry.stored = known.stored.take();
+                (entry.applied, entry.current) = (known.applied, known.current);
+            }
+        }
+        self.entries = entries;
+        let entries = &self.entries;
+        let is_among = |id: &ObjectId| {
+            entries
+                .binary_search_by(|entry| (*entry.id).cmp(id))
+                .is_ok()
+        };
+        self.refused.retain(|id, _| is_among(id));
+    }
+
+    /// The place of an object, by its id in the manifests.
+    fn position(&self, id: &ObjectId) -> Option<usize> {
+        let found = self.entries.binary_search_by(|entry| (*entry.id).cmp(id));
+        found.ok()
+    }
+
+    /// An object, by its id in the manifests.
+    fn entry(&self, id: &ObjectId) -> Option<&Entry> {
+        self.entries.get(self.position(id)?)
+    }
+
+    fn entry_mut(&mut self, id: &ObjectId) -> Option<&mut Entry> {
+        let position = self.position(id)?;
+        self.entries.get_mut(position)
+    }
+
+    /// The place of an object, by its id on the server.
+    fn stored_position(&self, id: &ObjectId) -> Option<usize> {
+        let is_it = |at: &usize| {
+            self.entries
+                .get(*at)
+                .is_some_and(|entry| entry.stored_id() == id)
+        };
+        let has_id = |entry: &Entry| entry.stored.as_deref() == Some(id);
+        let by_manifest = self.position(id).filter(is_it);
+        by_manifest.or_else(|| self.entries.iter().position(has_id))
+    }
+
+    /// An object, by its id on the server.
+    fn stored(&self, id: &ObjectId) -> Option<&Entry> {
+        self.entries.get(self.stored_position(id)?)
+    }
+
+    fn stored_mut(&mut self, id: &ObjectId) -> Option<&mut Entry> {
+        let position = self.stored_position(id)?;
+        self.entries.get_mut(position)
     }
 
     /// Records that recreating an object with this payload has failed.
@@ -124,33 +193,31 @@ impl Memory {
         refused.map(|object| object.id().clone()).collect()
     }
 
-    /// Records the state in which the run has seen an object.
-    pub(crate) fn note_seen(&mut self, id: &ObjectId, live: &Object) {
-        if let Some(version) = Version::of(live.fields()) {
-            let is_current = is_current_as_written(live);
-            let seen = Seen {
+    /// Records the state in which the run has seen an object, which has the id `stored` on the server.
+    pub(crate) fn note_seen(&mut self, desired: &ObjectId, stored: &ObjectId, live: &Object) {
+        let Some(version) = Version::of(live.fields()) else {
+            return;
+        };
+        if let Some(entry) = self.entry_mut(desired) {
+            let is_other = *entry.id != *stored;
+            entry.stored = is_other.then(|| Box::new(stored.clone()));
+            entry.seen = Some(Seen {
                 version,
-                is_current,
-            };
-            self.seen.insert(self.shared(id), seen);
+                is_current: is_current_as_written(live),
+            });
         }
-    }
-
-    /// The id, as one of the maps holds it.
-    fn shared(&self, id: &ObjectId) -> Arc<ObjectId> {
-        let seen = self.seen.get_key_value(id).map(|(id, _)| id);
-        let current = || self.current.get_key_value(id).map(|(id, _)| id);
-        let objects = || self.objects.get_key_value(id).map(|(id, _)| id);
-        let held = seen.or_else(current).or_else(objects);
-        held.map_or_else(|| Arc::new(id.clone()), Arc::clone)
     }
 
     /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than
     /// that in which an earlier wait found them current.
     pub fn not_known_current(&self, mut targets: Vec<Target>) -> Vec<Target> {
         targets.retain(|target| {
-            let seen = self.seen.get(&target.id).map(|seen| seen.version);
-            seen.is_none() || seen.as_ref() != self.current.get(&target.id)
+            let entry = self.stored(&target.id);
+            let is_known = |entry: &Entry| {
+                let seen = entry.seen.map(|seen| seen.version);
+                seen.is_some() && seen == entry.current
+            };
+            !entry.is_some_and(is_known)
         });
         targets
     }
@@ -163,12 +230,16 @@ impl Memory {
         has_rules: impl Fn(&ObjectId) -> bool,
     ) -> Vec<Target> {
         targets.retain(|target| {
-            let seen = self.seen.get_key_value(&target.id);
-            let current = seen.filter(|(id, seen)| seen.is_current && !has_rules(id));
-            if let Some((id, seen)) = current {
-                self.current.insert(id.clone(), seen.version);
+            let Some(entry) = self.stored_mut(&target.id) else {
+                return true;
+            };
+            let seen = entry
+                .seen
+                .filter(|seen| seen.is_current && !has_rules(&target.id));
+            if let Some(seen) = seen {
+                entry.current = Some(seen.version);
             }
-            current.is_none()
+            seen.is_none()
         });
         targets
     }
@@ -176,49 +247,50 @@ impl Memory {
     /// Records the objects that a wait has found to be current.
     pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
         for (id, version) in found {
-            let id = self.shared(&id);
-            if let Some(seen) = self.seen.get_mut(&id) {
+            if let Some(entry) = self.stored_mut(&id)
+                && let Some(seen) = &mut entry.seen
+            {
                 seen.version = version;
-                self.current.insert(id, version);
+                entry.current = Some(version);
             }
         }
-        self.current.retain(|id, _| self.seen.contains_key(id));
+        for entry in &mut self.entries {
+            if entry.seen.is_none() {
+                entry.current = None;
+            }
+        }
     }
 
     /// Records that an object is in sync. `live` is the stored object.
-    pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
-        let Some(state) = Live::of(live) else {
-            self.forget_one(desired.id());
-            return;
-        };
-        let key = self.shared(desired.id());
-        let id = if change.id == *key {
-            key.clone()
-        } else {
-            self.shared(&change.id)
-        };
-        let remembered = Remembered {
+    pub(crate) fn note(&mut self, desired: &Object, live: &Object, action: Action) {
+        let applied = Live::of(live).map(|live| Applied {
             payload: desired.digest(),
-            live: state,
-            id,
-            version: change.version.as_str().into(),
-            action: change.action,
-        };
-        self.objects.insert(key, remembered);
+            live,
+            action,
+        });
+        if let Some(entry) = self.entry_mut(desired.id()) {
+            entry.applied = applied;
+        }
     }
 
+    /// Forgets that an object is in sync, by its id in the manifests or on the server.
     pub(crate) fn forget_one(&mut self, id: &ObjectId) {
-        self.objects.remove(id);
+        let position = self.position(id).or_else(|| self.stored_position(id));
+        if let Some(entry) = position.and_then(|at| self.entries.get_mut(at)) {
+            entry.applied = None;
+        }
     }
 
     /// The object with this uid that was in sync, if this later state of it has drifted; `None` as a state: it is gone.
     pub fn drifted(&self, uid: Uid, now: Option<&Live>) -> Option<&ObjectId> {
-        let mut objects = self.objects.values();
-        let remembered = objects.find(|remembered| remembered.live.uid == uid)?;
-        let is_known = now.is_some_and(|now| {
-            now.is_untouched_since(&remembered.live) || now.is_older_than(&remembered.live)
-        });
-        (!is_known).then_some(&*remembered.id)
+        let mut entries = self.entries.iter();
+        let (entry, then) = entries.find_map(|entry| {
+            let applied = entry.applied.as_ref()?;
+            (applied.live.uid == uid).then_some((entry, &applied.live))
+        })?;
+        let is_known =
+            now.is_some_and(|now| now.is_untouched_since(then) || now.is_older_than(then));
+        (!is_known).then(|| entry.stored_id())
     }
 
     /// The objects that are known to be in sync: by what is `watched`, and by one list request for each kind of which not
@@ -230,67 +302,49 @@ impl Memory {
         selector: &str,
         watched: Option<&dyn Watched>,
     ) -> HashMap<ObjectId, Change> {
-        let mut by_kind: BTreeMap<(&str, &str), Vec<&ObjectId>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(&str, &str), Vec<&Object>> = BTreeMap::new();
         for desired in objects {
-            let id = desired.id();
-            let known = self
-                .objects
-                .get(id)
-                .is_some_and(|remembered| remembered.payload == desired.digest());
-            if known {
-                by_kind
-                    .entry((desired.api_version(), id.kind.as_str()))
-                    .or_default()
-                    .push(id);
+            let applied = self.entry(desired.id()).and_then(|entry| entry.applied);
+            if applied.is_some_and(|applied| applied.payload == desired.digest()) {
+                let kind = (desired.api_version(), desired.kind());
+                by_kind.entry(kind).or_default().push(desired);
             }
         }
         let mut unchanged = HashMap::new();
-        for ids in by_kind.values_mut() {
-            let Some(first) = ids.first() else { continue };
-            let Some(version) = self
-                .objects
-                .get(*first)
-                .map(|remembered| remembered.version.to_string())
-            else {
+        for objects in by_kind.values_mut() {
+            let Some(first) = objects.first() else {
                 continue;
             };
-            let Ok(resource) = cluster.resource_of(first, &version).await else {
-                continue;
-            };
+            let resource = cluster.resource_of(first.id(), first.version()).await;
+            let Ok(resource) = resource else { continue };
             if let Some(watched) = watched {
-                self.ask(watched, &resource, ids, &mut unchanged);
+                self.ask(watched, &resource, objects, &mut unchanged);
             }
-            if ids.is_empty() {
+            if objects.is_empty() {
                 continue;
             }
-            let listed = list(cluster, &resource, ids, selector).await;
-            for id in ids {
-                let Some(remembered) = self.objects.get(*id) else {
-                    continue;
-                };
-                let Some(live) = listed.get(&*remembered.id) else {
-                    continue;
-                };
-                if live.is_untouched_since(&remembered.live) {
-                    self.seen.insert(remembered.id.clone(), Seen::of(live));
-                    unchanged.insert((*id).clone(), remembered.change());
+            let ids: Vec<&ObjectId> = objects.iter().map(|object| object.id()).collect();
+            let listed = list(cluster, &resource, &ids, selector).await;
+            for desired in objects {
+                let stored = self.entry(desired.id()).map(Entry::stored_id);
+                if let Some(live) = stored.and_then(|id| listed.get(id)) {
+                    unchanged.extend(self.if_untouched(desired, live));
                 }
             }
         }
         unchanged
     }
 
-    /// Moves the objects of a kind that are untouched by what is watched from `ids` to `unchanged`.
+    /// Moves the objects of a kind that are untouched by what is watched from `objects` to `unchanged`.
     fn ask(
         &mut self,
         watched: &dyn Watched,
         resource: &Resource,
-        ids: &mut Vec<&ObjectId>,
+        objects: &mut Vec<&Object>,
         unchanged: &mut HashMap<ObjectId, Change>,
     ) {
-        let objects = &self.objects;
-        let uid = |id: &&ObjectId| objects.get(*id).map(|remembered| remembered.live.uid);
-        let uids: Vec<Uid> = ids.iter().filter_map(uid).collect();
+        let uid = |object: &&Object| Some(self.entry(object.id())?.applied?.live.uid);
+        let uids: Vec<Uid> = objects.iter().filter_map(uid).collect();
         let Some(states) = watched.states(resource, &uids) else {
             return;
         };
@@ -299,20 +353,31 @@ impl Memory {
             .flatten()
             .map(|live| (live.uid, live))
             .collect();
-        ids.retain(|id| {
-            let Some(remembered) = objects.get(*id) else {
-                return true;
-            };
-            let Some(live) = states.get(&remembered.live.uid) else {
-                return true;
-            };
-            if !live.is_untouched_since(&remembered.live) {
-                return true;
-            }
-            self.seen.insert(remembered.id.clone(), Seen::of(live));
-            unchanged.insert((*id).clone(), remembered.change());
-            false
+        objects.retain(|desired| {
+            let entry = self.entry(desired.id());
+            let applied = entry.and_then(|entry| entry.applied);
+            let live = applied.and_then(|applied| states.get(&applied.live.uid));
+            let found = live.and_then(|live| self.if_untouched(desired, live));
+            let is_open = found.is_none();
+            unchanged.extend(found);
+            is_open
         });
+    }
+
+    /// The object as unchanged, if this state of it is untouched since it was in sync.
+    fn if_untouched(&mut self, desired: &Object, live: &Live) -> Option<(ObjectId, Change)> {
+        let entry = self.entry_mut(desired.id())?;
+        let applied = entry.applied?;
+        if !live.is_untouched_since(&applied.live) {
+            return None;
+        }
+        entry.seen = Some(Seen::of(live));
+        let change = Change {
+            id: entry.stored_id().clone(),
+            version: desired.version().to_owned(),
+            action: applied.action,
+        };
+        Some((desired.id().clone(), change))
     }
 }
 

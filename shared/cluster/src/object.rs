@@ -3,7 +3,7 @@
 mod packed;
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,7 @@ pub struct Object {
     /// Empty while it is packed.
     fields: Map<String, Value>,
     packed: Option<Packed>,
-    id: OnceLock<ObjectId>,
+    id: OnceLock<Arc<ObjectId>>,
     digest: OnceLock<blake3::Hash>,
 }
 
@@ -88,7 +88,7 @@ impl Object {
     pub fn packed(self) -> Self {
         match Packed::of(&self) {
             Some(packed) => Self {
-                id: self.id().clone().into(),
+                id: self.shared_id().clone().into(),
                 digest: packed.digest().into(),
                 packed: Some(packed),
                 fields: Map::new(),
@@ -176,11 +176,18 @@ impl Object {
 
     /// What identifies the object.
     pub fn id(&self) -> &ObjectId {
-        self.id.get_or_init(|| ObjectId {
-            group: self.group().to_owned(),
-            kind: self.kind().to_owned(),
-            namespace: self.namespace().to_owned(),
-            name: self.name().to_owned(),
+        self.shared_id()
+    }
+
+    /// The id, to be kept without a copy.
+    pub fn shared_id(&self) -> &Arc<ObjectId> {
+        self.id.get_or_init(|| {
+            Arc::new(ObjectId {
+                group: self.group().to_owned(),
+                kind: self.kind().to_owned(),
+                namespace: self.namespace().to_owned(),
+                name: self.name().to_owned(),
+            })
         })
     }
 
