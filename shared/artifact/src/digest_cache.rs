@@ -19,6 +19,8 @@ use crate::{Digest, FetchError};
 /// from another URL is separate, so that a server that does not answer delays only its own callers; the first load that
 /// succeeds serves all callers that wait for that digest.
 ///
+/// The value of a source's new artifact replaces that of the one before, which nothing asks for any more.
+///
 /// The size is bounded as that of [`Cache`] is: in bytes, and by the memory that claims leave in the budget.
 pub struct DigestCache<T, E = FetchError>(Arc<Inner<T, E>>);
 
@@ -26,9 +28,13 @@ struct Inner<T, E> {
     values: Cache<Digest, T>,
     bytes: fn(&T) -> u64,
     loading: Mutex<Loading<T, E>>,
+    latest: Mutex<Latest>,
     /// Notified of each new value.
     arrived: Notify,
 }
+
+/// The digest of the latest value of each source, by the folder of its artifacts.
+type Latest = HashMap<String, Digest>;
 
 type Load<T, E> = BoxFuture<'static, Result<Arc<T>, Arc<E>>>;
 type Loading<T, E> = HashMap<(String, Digest), WeakShared<Load<T, E>>>;
@@ -45,6 +51,7 @@ where
             values: Cache::new(budget, limit),
             bytes,
             loading: Mutex::default(),
+            latest: Mutex::default(),
             arrived: Notify::new(),
         }))
     }
@@ -124,6 +131,21 @@ where
         load
     }
 
+    /// Gives up the value that came from the source of `url` before that of `digest`.
+    fn replace_earlier(&self, url: &str, digest: &Digest) {
+        let Some(folder) = folder_of(url) else {
+            return;
+        };
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.len() >= 2 * self.values.len() + 16 {
+            latest.retain(|_, digest| self.values.contains(digest));
+        }
+        let earlier = latest.insert(folder.to_owned(), digest.clone());
+        if let Some(earlier) = earlier.filter(|earlier| earlier != digest) {
+            self.values.give_up(&earlier);
+        }
+    }
+
     fn finish<F>(self: Arc<Self>, key: (String, Digest), load: F) -> Load<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -138,10 +160,29 @@ where
                     value
                 })
             });
+            if value.is_ok() {
+                self.replace_earlier(&key.0, &key.1);
+            }
             self.loading().remove(&key);
             self.arrived.notify_waiters();
             value
         }
         .boxed()
     }
+}
+
+/// The folder of a source's artifacts, by the URL of one: `<kind>/<namespace>/<name>`, as source-controller and
+/// source-watcher lay them out. Other servers may have the artifacts of many sources in one folder.
+fn folder_of(url: &str) -> Option<&str> {
+    const KINDS: [&str; 6] = [
+        "bucket",
+        "externalartifact",
+        "gitrepository",
+        "helmchart",
+        "helmrepository",
+        "ocirepository",
+    ];
+    let (folder, _) = url.rsplit_once('/')?;
+    let kind = folder.rsplit('/').nth(2)?;
+    KINDS.contains(&kind).then_some(folder)
 }

@@ -231,3 +231,33 @@ async fn values_and_errors_are_of_any_type() {
     let failed = cache.get(URL, &bad, || futures::future::ready(Err(std::fmt::Error)));
     assert_eq!(*failed.await.unwrap_err(), std::fmt::Error);
 }
+
+#[tokio::test]
+async fn a_new_artifact_replaces_the_one_before_of_its_source() {
+    const APP: &str = "http://source-controller/gitrepository/apps/app/1.tar.gz";
+    const NEXT: &str = "http://source-controller/gitrepository/apps/app/2.tar.gz";
+    let cache = cache(1 << 20);
+    let load = async |url: &str, name: &str| {
+        let load = async || Ok(tree(10));
+        cache.get(url, &digest(name), load).await.unwrap()
+    };
+    let is_cached = async |name: &str| {
+        let load = || std::future::ready(Err(FetchError::NotFound));
+        cache.get(OTHER, &digest(name), load).await.is_ok()
+    };
+    load(
+        "http://source-controller/gitrepository/apps/other/1.tar.gz",
+        "other",
+    )
+    .await;
+    let first = load(APP, "first").await;
+    load(NEXT, "second").await;
+    assert!(is_cached("first").await, "it is in use");
+    drop(first);
+    assert!(!is_cached("first").await);
+    assert!(is_cached("second").await && is_cached("other").await);
+    // The layout of another server is unknown.
+    load("http://artifacts/all/of/them/a.tar.gz", "a").await;
+    load("http://artifacts/all/of/them/b.tar.gz", "b").await;
+    assert!(is_cached("a").await && is_cached("b").await);
+}

@@ -74,6 +74,21 @@ where
         drop((replaced, gone)); // without the lock, since large values take their time
     }
 
+    /// Whether the value of `key` is kept.
+    pub fn contains(&self, key: &K) -> bool {
+        self.0.state().kept.contains(key)
+    }
+
+    /// Keeps the value of `key` no longer; it is found as long as it is in use.
+    pub fn give_up(&self, key: &K) {
+        let mut state = self.0.state();
+        let value = state.kept.remove(key);
+        let gone = value.map(|value| (key.clone(), value));
+        state.give_up(gone.as_slice());
+        drop(state);
+        drop(gone);
+    }
+
     /// Takes the value of `key` away; who has it keeps it.
     pub fn remove(&self, key: &K) {
         let mut state = self.0.state();

@@ -87,6 +87,15 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         gone
     }
 
+    /// Whether there is a value of `key`, which does not count as a use.
+    pub fn contains<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.values.contains_key(key)
+    }
+
     /// Takes away the value of `key`.
     pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
     where
