@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::corrections::Corrections;
 pub(crate) use self::corrections::{Drift, Known};
 use self::follow::{Ended, Followed, follow};
+use self::owners::Owners;
 use self::table::Table;
 
 /// The environment variable that has drift corrected as soon as the watch reports it, if it is `true`.
@@ -57,6 +58,8 @@ struct Shared {
     cluster: Cluster,
     /// The process's, and the part of it for the states.
     budgets: [Budget; 2],
+    /// The Kustomizations that objects of all kinds belong to.
+    owners: Owners,
     corrections: Corrections,
     kinds: Mutex<HashMap<Resource, State>>,
     /// Kinds to be followed, for the task that does that.
@@ -86,6 +89,7 @@ impl Watches {
         Self(Arc::new(Shared {
             cluster,
             budgets: [budget, share],
+            owners: Owners::default(),
             corrections: Corrections::new(at_once),
             kinds: Mutex::default(),
             begun,
@@ -181,7 +185,8 @@ impl Shared {
             .values()
             .filter(|state| matches!(state, State::Followed(_)));
         if followed.count() < KINDS {
-            let table = Table::new(self.budgets.each_ref().map(Budget::claim));
+            let claims = self.budgets.each_ref().map(Budget::claim);
+            let table = Table::new(claims, self.owners.clone());
             let kind = Arc::new(Followed::new(resource.clone(), table, now + keep));
             // It fails once the task has ended, and with it the process.
             let _ = self.begun.send(kind.clone());

@@ -1,13 +1,17 @@
 //! The Kustomizations that objects belong to, as numbers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flux_runtime::queue::Key;
 
-/// Namespace and name of each owner, once however many objects it has, and only as long as it has any.
+/// Namespace and name of each owner, once however many objects of whatever kinds it has, and only as long as it has any.
+/// Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owners(Arc<Mutex<State>>);
+
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+struct State {
     numbers: HashMap<Arc<Key>, u32>,
     /// Each owner with the number of its objects.
     keys: Vec<(Arc<Key>, u32)>,
@@ -15,8 +19,29 @@ pub(super) struct Owners {
 }
 
 impl Owners {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The number of an owner, for one more object.
-    pub(super) fn add(&mut self, key: Key) -> u32 {
+    pub(super) fn add(&self, key: Key) -> u32 {
+        self.state().add(key)
+    }
+
+    /// The owner of this number, for one object less.
+    pub(super) fn remove(&self, number: u32) -> Key {
+        self.state().remove(number)
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state().numbers.len()
+    }
+}
+
+impl State {
+    fn add(&mut self, key: Key) -> u32 {
         if let Some(number) = self.numbers.get(&key) {
             if let Some((_, count)) = self.keys.get_mut(*number as usize) {
                 *count += 1;
@@ -39,8 +64,7 @@ impl Owners {
         number
     }
 
-    /// The owner of this number, for one object less.
-    pub(super) fn remove(&mut self, number: u32) -> Key {
+    fn remove(&mut self, number: u32) -> Key {
         let Some((key, count)) = self.keys.get_mut(number as usize) else {
             return Key::new("", "");
         };
@@ -50,11 +74,5 @@ impl Owners {
             self.free.push(number);
         }
         Key::clone(&key)
-    }
-
-    /// How many there are.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.numbers.len()
     }
 }

@@ -60,11 +60,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table, whose memory is taken from each of the claims.
-    pub(super) fn new(claims: [Claim; 2]) -> Self {
+    /// An empty table, whose memory is taken from each of the claims; the tables of all kinds share `owners`.
+    pub(super) fn new(claims: [Claim; 2], owners: Owners) -> Self {
         Self {
             entries: HashSet::new(),
-            owners: Owners::default(),
+            owners,
             claims,
             list: 0,
             is_current: false,
@@ -152,8 +152,15 @@ impl Table {
             claim.give_back(u64::MAX);
         }
         self.is_current = false;
-        self.entries = HashSet::new();
-        self.owners = Owners::default();
+        for entry in std::mem::take(&mut self.entries) {
+            self.owners.remove(entry.owner);
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -23,8 +23,11 @@ use crate::queue::Key;
 /// assert_eq!(digests.read(&key, String::len), Some(9));
 /// ```
 pub struct PerObject<T> {
-    values: Arc<Mutex<HashMap<Key, T>>>,
+    values: Arc<Mutex<Values<T>>>,
 }
+
+/// Boxed, since half of a map may be room for values to come.
+type Values<T> = HashMap<Key, Box<T>>;
 
 impl<T> Clone for PerObject<T> {
     fn clone(&self) -> Self {
@@ -43,7 +46,7 @@ impl<T> Default for PerObject<T> {
 }
 
 impl<T> PerObject<T> {
-    fn values(&self) -> MutexGuard<'_, HashMap<Key, T>> {
+    fn values(&self) -> MutexGuard<'_, Values<T>> {
         // A panic in `update` leaves one value as that closure left it, and the map intact.
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,12 +56,12 @@ impl<T> PerObject<T> {
     where
         T: Clone,
     {
-        self.values().get(key).cloned()
+        self.values().get(key).map(|value| T::clone(value))
     }
 
     /// Sets the object's value.
     pub fn insert(&self, key: &Key, value: T) {
-        self.values().insert(key.clone(), value);
+        self.values().insert(key.clone(), Box::new(value));
     }
 
     /// Changes the object's value, initially the default, and returns the result of `change`. All values are locked
@@ -72,7 +75,7 @@ impl<T> PerObject<T> {
 
     /// What `read` finds in the object's value, if there is one. All values are locked meanwhile, so `read` should be short.
     pub fn read<R>(&self, key: &Key, read: impl FnOnce(&T) -> R) -> Option<R> {
-        self.values().get(key).map(read)
+        self.values().get(key).map(|value| read(value))
     }
 
     /// Removes the object's value.

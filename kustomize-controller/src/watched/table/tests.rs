@@ -19,7 +19,8 @@ pub(in crate::watched) fn seen(uid: &str, version: &str, owner: &str) -> Seen {
 }
 
 fn table(budget: &Budget) -> Table {
-    Table::new([budget.claim(), Budget::unlimited().claim()])
+    let claims = [budget.claim(), Budget::unlimited().claim()];
+    Table::new(claims, Owners::default())
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn memory_is_claimed_and_given_back() {
 
 #[test]
 fn owners_are_kept_as_long_as_they_have_objects() {
-    let mut owners = Owners::default();
+    let owners = Owners::default();
     let key = |name: &str| Key::new("flux", name);
     let (a, b) = (owners.add(key("a")), owners.add(key("b")));
     assert_eq!(owners.add(key("a")), a);
