@@ -1,12 +1,14 @@
 //! Creates objects that do not exist yet.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules, is_current};
 use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Object};
 use futures::stream::{self, StreamExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::PARALLEL;
 use crate::convert::{named, request_of};
@@ -49,11 +51,27 @@ impl Creation<'_> {
     }
 }
 
-/// The object's id if the response already shows it ready.
-pub(crate) type Settled = Option<ObjectId>;
+/// How many objects that are not ready are kept: those of a large release are listed by one request for each kind.
+const STORED: usize = 16;
 
-pub(crate) fn settled(live: &flux_cluster::Object, rules: Rules) -> Settled {
-    is_current(live, rules).then(|| live.id().clone())
+/// What the responses to the writes of an action show of its objects.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// Objects that are ready.
+    pub(crate) ready: BTreeSet<ObjectId>,
+    /// The first of the others, as they are stored: what is waited for is watched from there on.
+    pub(crate) stored: HashMap<ObjectId, Arc<Value>>,
+}
+
+impl Answers {
+    pub(crate) fn add(&mut self, live: flux_cluster::Object, rules: Rules) {
+        let id = live.id().clone();
+        if is_current(&live, rules) {
+            self.ready.insert(id);
+        } else if self.stored.len() < STORED {
+            self.stored.insert(id, Arc::new(live.into_value()));
+        }
+    }
 }
 
 /// Creates objects: consecutive ones of one kind concurrently when applied server-side, the next kind after all of
@@ -63,7 +81,7 @@ pub(crate) async fn create_all(
     kinds: &Kinds,
     objects: &[Object],
     how: Creation<'_>,
-) -> Result<Vec<ObjectId>, StepError> {
+) -> Result<Answers, StepError> {
     let count = [("resources", json!(objects.len()))];
     how.log.debug("creating resource(s)", &count);
     how.announce();
@@ -74,7 +92,7 @@ pub(crate) async fn create_all(
         ApplyMethod::ServerSide => PARALLEL,
         ApplyMethod::ClientSide => 1, // HE-KUBE-005
     };
-    let (mut there, mut errors) = (Vec::new(), Vec::new());
+    let (mut answers, mut errors) = (Answers::default(), Vec::new());
     for row in objects.chunk_by(|left, right| left.kind == right.kind) {
         let creations: Vec<_> = row
             .iter()
@@ -83,24 +101,24 @@ pub(crate) async fn create_all(
         let done: Vec<_> = stream::iter(creations).buffered(parallel).collect().await;
         for end in done {
             match end {
-                Ok(settled) => there.extend(settled),
+                Ok(live) => answers.add(live, how.rules),
                 Err(error) => errors.push(error),
             }
         }
     }
     StepError::of_several(errors, "\n")?;
-    Ok(there)
+    Ok(answers)
 }
 
-/// Creates an object.
+/// Creates an object. Returns the stored one.
 pub(crate) async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
     object: &Object,
     how: Creation<'_>,
-) -> Result<Settled, StepError> {
+) -> Result<flux_cluster::Object, StepError> {
     let resource = kinds.resource(object)?;
-    let made = match how.method {
+    match how.method {
         ApplyMethod::ServerSide => {
             let apply = || server_side(cluster, resource, object, how.force);
             let made = retried(is_quota_conflict, apply).await;
@@ -120,8 +138,7 @@ pub(crate) async fn create(
             let made = retried(|error| error.reason == "Conflict", post).await;
             made.map_err(StepError::from)
         }
-    };
-    made.map(|live| settled(&live, how.rules))
+    }
 }
 
 /// Applies an object server-side.

@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions in the `crds` folders of a chart, which are not part of its release (HC-CRD rows).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use flux_cluster::Rules;
@@ -106,7 +106,7 @@ impl Releaser {
                 strategy: self.options().wait,
                 timeout: TIMEOUT,
             };
-            let ready = waiting.ready(&done, false).await;
+            let ready = waiting.ready(&done, &HashMap::new(), false).await;
             ready.map_err(|error| DefinitionsError::Wait(Box::new(error)))?;
         }
         Ok(applied)

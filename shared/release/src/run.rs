@@ -150,12 +150,13 @@ impl<'r> Run<'r> {
                 let watches = self.options().wait == WaitStrategy::Watcher;
                 // Expressions decide about the objects that they are for, whatever their own status says (HC-WAIT-011).
                 let checks = &self.options().checks;
+                let answers = &self.done.answers;
                 let unsettled = |object: &&Object| {
                     let id = id_of(object);
-                    !watches || checks.apply_to(&id) || !self.done.settled.contains(&id)
+                    !watches || checks.apply_to(&id) || !answers.ready.contains(&id)
                 };
                 let objects: Vec<&Object> = self.target.iter().filter(unsettled).collect();
-                let ready = wait.ready(&objects, self.options().wait_for_jobs);
+                let ready = wait.ready(&objects, &answers.stored, self.options().wait_for_jobs);
                 tokio::select! {
                     ready = ready => ready,
                     () = stopped, if watches => Err(StepError::Cancelled),
@@ -237,8 +238,8 @@ impl<'r> Run<'r> {
                 log: self.log(),
             };
             let cluster = self.releaser.cluster();
-            let settled = create_all(cluster, &self.kinds, &self.target, how).await?;
-            self.done.settled.extend(settled);
+            let answers = create_all(cluster, &self.kinds, &self.target, how).await?;
+            self.done.answers = answers;
             return Ok(());
         }
         let settings = if self.adopted.is_empty() {

@@ -1,9 +1,7 @@
 //! Creates and updates the objects of a release, and prunes objects that are no longer in it.
 
-use std::collections::BTreeSet;
-
 use flux_cluster::managers::{Cleanup, FieldManager, Operation};
-use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules};
+use flux_cluster::{Cluster, RequestError, Resource, Rules};
 use flux_errors::chain;
 use flux_helm::action::{
     ApplyMethod, ApplySettings, Identity, Object, Owner, ResourcePolicy, Update, plan,
@@ -12,7 +10,7 @@ use flux_helm::patch::create_patch;
 use serde_json::json;
 
 use crate::convert::{id_of, named, request_of, value_of};
-use crate::create::{Creation, Settled, create, refused, server_side, settled};
+use crate::create::{Answers, Creation, create, refused, server_side};
 use crate::delete::delete_live;
 use crate::error::StepError;
 use crate::kinds::Kinds;
@@ -36,8 +34,8 @@ pub(crate) struct Change<'r> {
 pub(crate) struct Done {
     /// Objects that did not exist.
     pub(crate) created: Vec<Object>,
-    /// Objects that the responses show to be ready.
-    pub(crate) settled: BTreeSet<ObjectId>,
+    /// What the responses show.
+    pub(crate) answers: Answers,
 }
 
 impl Change<'_> {
@@ -57,12 +55,13 @@ impl Change<'_> {
             let object = update.target;
             match self.live(object).await {
                 Ok(live) => match self.change(update, &live).await {
-                    Ok(settled) => done.settled.extend(settled),
+                    Ok(live) => done.answers.add(live, self.rules),
                     Err(error) => errors.push(error),
                 },
                 Err(error) if error.is_not_found() => {
                     done.created.push(object.clone());
-                    done.settled.extend(self.create(object).await?);
+                    let live = self.create(object).await?;
+                    done.answers.add(live, self.rules);
                 }
                 Err(error) => return Err(StepError::GetForUpdate(error)),
             }
@@ -128,7 +127,7 @@ impl Change<'_> {
         }
     }
 
-    async fn create(&self, object: &Object) -> Result<Settled, StepError> {
+    async fn create(&self, object: &Object) -> Result<flux_cluster::Object, StepError> {
         let made = create(self.cluster, self.kinds, object, self.creation()).await;
         let made = made.map_err(|error| StepError::Create(Box::new(error)))?;
         self.log
@@ -140,10 +139,10 @@ impl Change<'_> {
         &self,
         update: &Update<'_>,
         live: &flux_cluster::Object,
-    ) -> Result<Settled, StepError> {
+    ) -> Result<flux_cluster::Object, StepError> {
         let object = update.target;
         let resource = self.kinds.resource(object)?;
-        let now = match self.settings.method {
+        match self.settings.method {
             ApplyMethod::ServerSide => {
                 if self.settings.migrate_managers {
                     self.migrate(resource, object, live).await?;
@@ -165,8 +164,7 @@ impl Change<'_> {
                 replaced.map_err(StepError::Replace)
             }
             ApplyMethod::ClientSide => self.patch(resource, update, live).await,
-        };
-        now.map(|now| settled(&now, self.rules))
+        }
     }
 
     /// Converts the ownership of fields of this manager from `Update` to `Apply` (HE-KUBE-013).

@@ -1,12 +1,14 @@
 //! Waits for the objects of a release, by watching them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flux_cluster::{
     Cluster, CustomRules, ObjectId, Rules, Target, WaitOptions, wait_until_current, wait_until_gone,
 };
 use flux_helm::action::{Object, WaitStrategy};
+use serde_json::Value;
 
 use crate::convert::id_of;
 use crate::error::StepError;
@@ -26,7 +28,13 @@ pub(crate) struct Waiting<'r> {
 
 impl Waiting<'_> {
     /// Waits until the objects of a release are ready (HE-KUBE-021, HC-WAIT-001, HC-WAIT-003..007, HC-WAIT-017).
-    pub(crate) async fn ready(self, objects: &[&Object], for_jobs: bool) -> Result<(), StepError> {
+    /// Those in `stored` are watched from the state that a response had on.
+    pub(crate) async fn ready(
+        self,
+        objects: &[&Object],
+        stored: &HashMap<ObjectId, Arc<Value>>,
+        for_jobs: bool,
+    ) -> Result<(), StepError> {
         let rules = if for_jobs {
             Rules::Complete
         } else {
@@ -35,7 +43,7 @@ impl Waiting<'_> {
         let Self { cluster, kinds, .. } = self;
         match self.strategy {
             WaitStrategy::HookOnly => Ok(()),
-            WaitStrategy::Watcher => self.wait(objects, rules, true).await,
+            WaitStrategy::Watcher => self.wait(objects, stored, rules, true).await,
             WaitStrategy::Legacy => {
                 legacy::ready(cluster, kinds, objects, for_jobs, self.timeout).await
             }
@@ -53,12 +61,14 @@ impl Waiting<'_> {
         // Objects of other kinds are ready at once and need no request.
         let has_rule = |object: &&Object| runs(object) || self.checks.apply_to(&id_of(object));
         let waited_for: Vec<&Object> = objects.iter().filter(has_rule).collect();
-        self.wait(&waited_for, Rules::Hook, false).await
+        let stored = HashMap::new();
+        self.wait(&waited_for, &stored, Rules::Hook, false).await
     }
 
     async fn wait(
         self,
         objects: &[&Object],
+        stored: &HashMap<ObjectId, Arc<Value>>,
         rules: Rules,
         fail_fast: bool,
     ) -> Result<(), StepError> {
@@ -71,7 +81,11 @@ impl Waiting<'_> {
             .iter()
             .filter_map(|object| {
                 let (_, version) = group_and_version(&object.api_version)?;
-                Some(Target::of(&id_of(object), version))
+                let id = id_of(object);
+                Some(Target {
+                    stored: stored.get(&id).cloned(),
+                    ..Target::of(&id, version)
+                })
             })
             .collect();
         let options = WaitOptions {
