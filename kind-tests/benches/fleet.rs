@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use figures::{Kustomizations, Took, mebibytes, print, seconds};
 use kind_tests::controller::Settings;
-use kind_tests::{Cluster, Flux, Namespace, Result};
+use kind_tests::{Cluster, DEPLOYMENT, Flux, Namespace, Result};
+use serde_json::Value;
 
 /// How many Kustomizations there are.
 fn kustomizations() -> Result<usize> {
@@ -77,6 +78,17 @@ async fn bare_applies(cluster: &Cluster, count: usize) -> Result<Duration> {
     let took = started.elapsed();
     let what = format!("bare applies of the objects of {count} Kustomizations");
     print(&what, &seconds(took), "over four connections");
+    // What the cluster's own controllers have left would count as the install's.
+    let is_observed =
+        |object: &Value| object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    let goal = "are all observed";
+    let observed = |objects: &[Value]| objects.iter().all(is_observed).then_some(());
+    namespace.wait_all(DEPLOYMENT, goal, observed).await?;
+    print(
+        "  until their Deployments are observed",
+        &seconds(started.elapsed()),
+        "",
+    );
     Ok(took)
 }
 
