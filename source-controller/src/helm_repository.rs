@@ -107,7 +107,7 @@ impl Reconciler for HelmRepositories {
                 self.indexes.extend(artifact);
             }
             flux_publish::up_to_date(run, &revision);
-            settle(run, &revision);
+            up_to_date(run, &revision);
         } else {
             let revision = fetched.digest.to_string();
             let deadline = Deadline::within(timeout.max(MIN_STORE_LIMIT));
@@ -132,7 +132,7 @@ impl Reconciler for HelmRepositories {
             run.status.artifact = Some(artifact);
             self.publisher.link(run, &path, "index.yaml").await;
             run.conditions.remove(STORAGE_OPERATION_FAILED);
-            settle(run, &revision);
+            up_to_date(run, &revision);
         }
         notify(run);
         Ok(Outcome::summarized(interval))
@@ -179,7 +179,7 @@ fn last_revision(run: &Run<HelmRepository>) -> Option<Digest> {
 }
 
 /// The artifact is up to date with this revision.
-fn settle(run: &mut Run<HelmRepository>, revision: &str) {
+fn up_to_date(run: &mut Run<HelmRepository>, revision: &str) {
     run.conditions.remove(ARTIFACT_OUTDATED);
     flux_publish::stored(run, format!("stored artifact: revision '{revision}'"));
 }

@@ -18,9 +18,9 @@ use super::decision::{
 };
 use super::pass::{ActionFailed, Pass};
 use super::settings::{Attempt, DriftMode, Remediation};
-use super::settle::settle_conditions;
 use super::snapshot::latest;
 use super::state::{Desired, Found, State, Unknown, determine};
+use super::state_conditions::set_state_conditions;
 use super::storage::newest;
 use super::summary::{observed_digests, summarize};
 use super::{counters, inventory, settings, snapshot, steps};
@@ -105,7 +105,7 @@ pub(super) async fn reconcile(
             );
             decision.next = Next::Run(Step::Upgrade);
         }
-        settle_conditions(pass, run, found.state, drift.as_ref(), decision.next);
+        set_state_conditions(pass, run, found.state, drift.as_ref(), decision.next);
         let step = match decision.next {
             Next::Run(step) => step,
             Next::Done => {

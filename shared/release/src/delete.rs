@@ -115,7 +115,7 @@ async fn delete(
     log.about(LogLevel::Debug, "starting delete resource", object);
     let params = params(policy).preconditions(same_as(uid));
     let request = || cluster.delete_with(resource, &id, &params);
-    settle(retried(is_conflict, request).await)
+    ignore_not_found(retried(is_conflict, request).await)
 }
 
 /// Deletes one object in the background.
@@ -128,7 +128,7 @@ pub(crate) async fn delete_live(
     let (resource, id) = (kinds.resource(object)?, id_of(object));
     let params = params(&PropagationPolicy::Background).preconditions(same_as(live.uid()));
     let request = || cluster.delete_with(resource, &id, &params);
-    settle(retried(is_conflict, request).await).map(drop)
+    ignore_not_found(retried(is_conflict, request).await).map(drop)
 }
 
 /// Restricts a deletion to the object that was read, in case another one has replaced it since.
@@ -152,7 +152,7 @@ fn is_conflict(error: &RequestError) -> bool {
 }
 
 /// Whether the object is gone; one that was not there counts as deleted (HE-KUBE-019).
-fn settle(done: Result<bool, RequestError>) -> Result<bool, StepError> {
+fn ignore_not_found(done: Result<bool, RequestError>) -> Result<bool, StepError> {
     match done {
         Err(error) if error.is_not_found() => Ok(true),
         done => Ok(done?),

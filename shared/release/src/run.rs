@@ -151,11 +151,11 @@ impl<'r> Run<'r> {
                 // Expressions decide about the objects that they are for, whatever their own status says (HC-WAIT-011).
                 let checks = &self.options().checks;
                 let answers = &self.done.answers;
-                let unsettled = |object: &&Object| {
+                let unready = |object: &&Object| {
                     let id = id_of(object);
                     !watches || checks.apply_to(&id) || !answers.ready.contains(&id)
                 };
-                let objects: Vec<&Object> = self.target.iter().filter(unsettled).collect();
+                let objects: Vec<&Object> = self.target.iter().filter(unready).collect();
                 let ready = wait.ready(&objects, &answers.stored, self.options().wait_for_jobs);
                 tokio::select! {
                     ready = ready => ready,

@@ -78,7 +78,7 @@ impl<K: Kind> Run<K> {
 
     /// Writes the draft as it is now when it is due.
     pub(crate) async fn report(&mut self) -> Result<(), StatusError> {
-        self.settle().await;
+        self.withdraw_progress().await;
         let due = self.reported.unwrap_or(self.started) + self.context.pause;
         if due <= Instant::now() {
             self.reported = Some(Instant::now());
@@ -114,7 +114,7 @@ impl<K: Kind> Run<K> {
     }
 
     /// Withdraws progress that is not written yet, and takes over what the server has of it otherwise.
-    pub(super) async fn settle(&mut self) {
+    pub(super) async fn withdraw_progress(&mut self) {
         let Some(Due { task, withdraw }) = self.due.take() else {
             return;
         };

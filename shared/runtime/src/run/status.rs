@@ -165,7 +165,7 @@ impl<K: Kind> Run<K> {
     ///
     /// If the server cannot be reached or refuses the patch. The draft is kept.
     pub async fn patch(&mut self) -> Result<(), StatusError> {
-        self.settle().await;
+        self.withdraw_progress().await;
         let writer = Writer::new(self)?;
         self.complete();
         let written = writer.write(&mut self.server, &mut self.status, &mut self.conditions);
@@ -194,7 +194,7 @@ impl<K: Kind> Run<K> {
 
     /// Adds or removes the finalizer.
     pub(crate) async fn set_finalizer(&mut self, present: bool) -> Result<(), Error> {
-        self.settle().await;
+        self.withdraw_progress().await;
         let stored = finalizer::set(
             &self.objects()?,
             &*self.object,

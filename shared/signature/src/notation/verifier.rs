@@ -264,20 +264,20 @@ impl Run<'_> {
         let envelope = open(signature)?;
         check_plugin(&envelope)?;
         let authentic = self.authenticity(&envelope);
-        self.settle(Check::Authenticity, authentic)?;
+        self.enforce(Check::Authenticity, authentic)?;
         let expired = self.expiry(&envelope);
-        self.settle(Check::Expiry, expired)?;
+        self.enforce(Check::Expiry, expired)?;
         let stamped = self.authentic_timestamp(&envelope);
-        self.settle(Check::AuthenticTimestamp, stamped)?;
+        self.enforce(Check::AuthenticTimestamp, stamped)?;
         if self.statement.action(Check::Revocation) != Action::Skip {
             let revoked = self.revocation(&envelope);
-            self.settle(Check::Revocation, revoked)?;
+            self.enforce(Check::Revocation, revoked)?;
         }
         check_target(&envelope.payload, artifact)
     }
 
     /// Takes the result of a check: what is enforced ends the verification.
-    fn settle(&mut self, check: Check, result: Result<(), String>) -> Result<(), String> {
+    fn enforce(&mut self, check: Check, result: Result<(), String>) -> Result<(), String> {
         match result {
             Ok(()) => Ok(()),
             Err(why) if self.statement.action(check) == Action::Enforce => Err(why),

@@ -15,7 +15,7 @@ use super::summary::{DRIFTED, RELEASED, REMEDIATED, summarize};
 use super::{settings, steps};
 
 /// Sets the conditions that follow from the state alone (HC-ACT-048 to HC-ACT-050, HC-ACT-108, HC-DRIFT-012).
-pub(super) fn settle_conditions(
+pub(super) fn set_state_conditions(
     pass: &Pass<'_>,
     run: &mut Run<HelmRelease>,
     state: State,
