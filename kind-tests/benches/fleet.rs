@@ -55,6 +55,8 @@ async fn bench() -> Result {
     for which in ["second", "third", "unchanged"] {
         show(&fleet, which, &fleet.request(which).await?, 21, 30);
     }
+    let resident = mebibytes(flux.kustomize.resident_bytes()?);
+    print("memory of kustomize-controller at the end", &resident, "");
     print(
         "peak memory of kustomize-controller",
         &mebibytes(flux.kustomize.peak_bytes()?),
