@@ -81,6 +81,7 @@ fn expressions_at_the_limit_fit_the_stack_of_a_worker() {
 #[test]
 fn evaluations_end_at_their_limits() {
     let hundred = format!("[{}]", times(100, "1,"));
+    let entries: String = (0..1_500).map(|key| format!("{key}: 1,")).collect();
     for text in [
         format!("{hundred}.all(a, {hundred}.all(b, {hundred}.all(c, true)))"),
         // an interruption is not hidden by what decides
@@ -95,6 +96,12 @@ fn evaluations_end_at_their_limits() {
             "'%s'.format([{hundred}.map(x, '{}').join('{0}')])",
             times(20_000, "a")
         ),
+        // what is compared counts, and not only how often
+        format!(
+            "[[{}]].exists(list, {hundred}.all(a, list == list))",
+            times(3_000, "1,")
+        ),
+        format!("[{{{entries}}}].exists(map, {hundred}.all(a, map == map))"),
     ] {
         assert!(
             refusal(&text).ends_with("operation interrupted"),
