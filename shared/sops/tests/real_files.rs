@@ -157,6 +157,17 @@ fn every_kind_of_key_opens_files_of_every_format() {
             assert!(other.is_err(), "{}", case.name);
         }
     }
+    // A key of another kind is not an error, whichever is tried first.
+    let mut kinds = ["x25519", "hybrid", "ssh-ed25519", "ssh-rsa"];
+    for _ in 0..kinds.len() {
+        kinds.rotate_left(1);
+        for kind in ["hybrid", "ssh-ed25519", "ssh-rsa"] {
+            let case = case(&format!("yaml, {kind}"));
+            let file = SopsFile::read(&case.file, case.format).unwrap();
+            let found = file.data_key(&ring(&kinds), &Answers::new());
+            assert!(matches!(found, Ok(Search::Found(_))), "{kind} of {kinds:?}");
+        }
+    }
     // One file with both keys of OpenPGP.
     let file = case("yaml, pgp-curve").file;
     let file = SopsFile::read(&file, Format::Yaml).unwrap();
