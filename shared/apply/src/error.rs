@@ -335,6 +335,11 @@ mod tests {
             ),
             (
                 web,
+                StepError::Takeover(RequestError::refusal(500, "", "e")),
+                "Deployment/apps/web metadata.managedFields takeover failed: e",
+            ),
+            (
+                web,
                 StepError::Recreate(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to delete object: e",
             ),

@@ -247,6 +247,81 @@ async fn an_unresponsive_api_group_does_not_delay_other_objects() {
     );
 }
 
+// KC-HEALTH-006
+#[tokio::test(start_paused = true)]
+async fn an_object_that_goes_while_its_watch_is_interrupted_is_noticed() {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "1"}});
+    let list = |items: &[&Value]| {
+        let metadata = json!({"resourceVersion": "1"});
+        answer(
+            200,
+            &json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": metadata, "items": items}),
+        )
+    };
+    let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+    let mut requests = 0;
+    let (server, asked) = cluster(move |_, path| match path {
+        "/apis/batch" | "/apis/batch/v1" => answer(
+            200,
+            &json!({"kind": "APIResourceList", "groupVersion": "batch/v1", "resources": [
+            {"name": "jobs", "singularName": "", "namespaced": true, "kind": "Job", "verbs": []}]}),
+        ),
+        _ => {
+            requests += 1;
+            match requests {
+                1 => list(&[&job]),
+                // The watch ends with an error after which all is listed again.
+                2 => answer(200, &json!({"type": "ERROR", "object": expired})),
+                3 => list(&[]),
+                _ => None,
+            }
+        }
+    });
+    let id = ObjectId {
+        group: "batch".into(),
+        kind: "Job".into(),
+        namespace: "n".into(),
+        name: "j".into(),
+    };
+    let options = WaitOptions {
+        timeout: Duration::from_mins(1),
+        ..WaitOptions::default()
+    };
+    let error = wait_until_current(&server, &[Target::of(&id, "v1")], &options).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "timeout waiting for: [Job/n/j status: 'NotFound']",
+        "{:#?}",
+        asked.lock().unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_name_stays_in_its_segment_of_the_path() {
+    let (server, asked) = cluster(|_, path| match path {
+        "/api/v1" => kinds(),
+        _ => answer(200, &live("a", 1)),
+    });
+    let id = ObjectId {
+        kind: "ConfigMap".into(),
+        namespace: "n".into(),
+        name: "a?b".into(),
+        ..ObjectId::default()
+    };
+    let resource = server.resource_of(&id, "v1").await.unwrap();
+    asked.lock().unwrap().clear();
+    server.get(&resource, &id).await.unwrap();
+    server.delete_exactly(&resource, &id, "u").await.unwrap();
+    let patch = vec![json!({"op": "remove", "path": "/data"})];
+    server.json_patch(&resource, &id, patch).await.unwrap();
+    let asked = asked.lock().unwrap();
+    let path = "/api/v1/namespaces/n/configmaps/a%3Fb";
+    assert_eq!(
+        *asked,
+        ["GET", "DELETE", "PATCH"].map(|verb| format!("{verb} {path}"))
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_always_asks_for_a_later_request_gets_ten_more() {
     let (busy, asked) = cluster(|_, path| match path {
@@ -408,16 +483,37 @@ async fn an_object_whose_replacement_is_refused_is_restored_and_not_deleted_agai
     assert_eq!(deletions, 1, "{asked:#?}");
 }
 
+// KC-SSA-032
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_refused_is_reported_and_not_waited_for() {
+    let (server, asked) = cluster(|method, path| match (method, path) {
+        (_, "/api/v1") => kinds(),
+        (&Method::GET, _) => answer(200, &live("c", 1)),
+        (&Method::POST, _) => refusal(409, "AlreadyExists", "configmaps \"c\" already exists"),
+        (&Method::DELETE, _) => refusal(403, "Forbidden", "no deletions"),
+        _ => refusal(422, "Invalid", "field is immutable"),
+    });
+    assert_eq!(
+        force(&server, &mut Memory::default()).await,
+        "ConfigMap/n/c immutable field detected, failed to delete object: no deletions\n"
+    );
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked.last().is_some_and(|line| line.starts_with("DELETE")),
+        "{asked:#?}"
+    );
+}
+
 // KC-SSA-009
 #[tokio::test(start_paused = true)]
 async fn discovery_is_retried_until_a_new_kind_is_listed() {
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
-        "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}});
+        "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v2", "served": true}]}});
     let mut established = definition.clone();
     established["metadata"]["uid"] = json!("u");
     established["metadata"]["resourceVersion"] = json!("1");
     established["status"] = json!({"conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]});
-    let object = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "n"}});
+    let object = json!({"apiVersion": "example.com/v2", "kind": "Thing", "metadata": {"name": "t", "namespace": "n"}});
     let mut made = object.clone();
     made["metadata"]["uid"] = json!("v");
     let list = |group_version: &str, plural: &str, kind: &str, namespaced: bool| {
@@ -435,12 +531,12 @@ async fn discovery_is_retried_until_a_new_kind_is_listed() {
                 false,
             ),
         ),
-        (_, "/apis/example.com/v1") => {
+        (_, "/apis/example.com/v2") => {
             looks += 1;
             if looks < 4 {
                 return Some((404, "404 page not found".to_owned(), None));
             }
-            answer(200, &list("example.com/v1", "things", "Thing", true))
+            answer(200, &list("example.com/v2", "things", "Thing", true))
         }
         (&Method::PATCH, path) if path.contains("customresourcedefinitions") => {
             answer(200, &established)
@@ -706,6 +802,22 @@ async fn only_objects_that_a_watch_does_not_know_to_be_untouched_are_listed() {
         }
         assert_eq!(asked.lock().unwrap().join(" "), requests);
     }
+}
+
+#[tokio::test]
+async fn objects_that_are_no_longer_wanted_are_forgotten() {
+    let (server, _) = stored(vec![live("a", 1), live("b", 2)], false);
+    let options = Options::default();
+    let mut memory = Memory::default();
+    let mut remembers = async |names: &[&str]| {
+        let objects = parse::objects(names.iter().map(|name| config_map(name)));
+        let applied = apply_in_stages(&server, &objects, &options, &mut memory).await;
+        applied.map(|_| memory.bytes()).unwrap()
+    };
+    let one = remembers(&["a"]).await;
+    assert!(remembers(&["a", "b"]).await > one);
+    assert_eq!(remembers(&["b"]).await, one);
+    assert_eq!(remembers(&[]).await, 0);
 }
 
 #[tokio::test]
