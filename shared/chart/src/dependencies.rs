@@ -418,6 +418,10 @@ mod tests {
                 "ftp://a.example",
                 Err("invalid dependency repository URL: ftp://a.example/"),
             ),
+            (
+                "https://[::1/",
+                Err("parse \"https://[::1/\": missing ']' in host"),
+            ),
         ] {
             let found = dependency("a", "1", text).repository_url();
             let found = found.map_err(|error| error.to_string());

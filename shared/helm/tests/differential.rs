@@ -229,6 +229,14 @@ fn set_arguments_have_the_same_effect_as_in_helm() {
     }
 }
 
+#[test]
+fn an_item_of_a_list_keeps_what_it_has_besides_a_literal() {
+    let mut values = load_values(b"x: [1, {a: 2}]").unwrap();
+    set_literal(&mut values, "x[1].b=c,d=e").unwrap();
+    let wanted = load_values(b"x: [1, {a: 2, b: 'c,d=e'}]").unwrap();
+    assert_eq!(values, wanted);
+}
+
 const LINES: [&str; 18] = [
     "---",
     "--- ",

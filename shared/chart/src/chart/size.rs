@@ -87,3 +87,22 @@ fn value(data: &Value) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Chart, File};
+
+    #[test]
+    fn each_copy_of_an_anchored_text_counts() {
+        let text = "long ".repeat(2_000);
+        let copies = "*text,".repeat(50);
+        let chart = Chart::from_files(vec![
+            File::new("Chart.yaml", "apiVersion: v2\nname: a\nversion: 1.0.0\n"),
+            File::new(
+                "values.yaml",
+                format!("text: &text {text}\nall: [{copies}]\n"),
+            ),
+        ]);
+        assert!(chart.unwrap().size() > 50 * text.len());
+    }
+}

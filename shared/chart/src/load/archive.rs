@@ -222,3 +222,28 @@ fn pax_time(text: &str) -> Option<Timestamp> {
     let sign = if seconds.starts_with('-') { -1 } else { 1 };
     Timestamp::new(seconds.parse().ok()?, nanoseconds * sign).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::slices;
+
+    #[test]
+    fn the_files_of_an_ordinary_archive_are_not_copied() {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, size) in [("web/Chart.yaml", 20), ("web/a", 700), ("web/b", 0)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(size as u64);
+            header.set_mode(0o644);
+            let content = vec![b'#'; size];
+            archive.append_data(&mut header, name, &*content).unwrap();
+        }
+        let stream = archive.into_inner().unwrap().into();
+        let files = slices(&stream).unwrap();
+        let sizes: Vec<usize> = files.iter().map(|file| file.data.len()).collect();
+        assert_eq!(sizes, [20, 700, 0]);
+        let within = stream.as_ptr_range();
+        for file in files.iter().filter(|file| !file.data.is_empty()) {
+            assert!(within.contains(&file.data.as_ptr()), "{}", file.name);
+        }
+    }
+}

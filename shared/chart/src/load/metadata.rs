@@ -317,11 +317,16 @@ mod tests {
         tree.insert_file(path("a/Chart.yaml"), CHART_YAML, false)
             .unwrap();
         tree.insert(path("b"), Entry::Directory).unwrap();
+        tree.insert(path("c/Chart.yaml"), Entry::Directory).unwrap();
         let read = |folder: &str| Metadata::from_tree(&tree, &path(folder), 100);
         assert_eq!(read("a").unwrap().name, "web");
         assert_eq!(
             read("b").unwrap_err().to_string(),
             "open /b/Chart.yaml: no such file or directory"
+        );
+        assert_eq!(
+            read("c").unwrap_err().to_string(),
+            "'Chart.yaml' is a directory"
         );
         tree.insert_file(path("a/requirements.yaml"), vec![b'#'; 101], false)
             .unwrap();
