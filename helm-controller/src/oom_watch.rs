@@ -250,6 +250,22 @@ mod tests {
         assert!(stop.is_cancelled());
     }
 
+    #[tokio::test]
+    async fn the_watch_ends_with_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (limit, current) = (folder.path().join("max"), folder.path().join("current"));
+        fs::write(&limit, "1000").unwrap();
+        fs::write(&current, "1").unwrap();
+        let flags = OomFlags {
+            oom_watch_max_memory_path: limit.display().to_string(),
+            oom_watch_current_memory_path: current.display().to_string(),
+            ..flags()
+        };
+        let stop = CancellationToken::new();
+        stop.cancel();
+        OomWatch::new(&flags).unwrap().run(stop).await;
+    }
+
     #[test]
     fn sizes_are_written_as_upstream() {
         for (bytes, want) in [

@@ -170,6 +170,38 @@ async fn corrections_are_shown_and_their_failures_repeated() -> Result {
     bench.namespace.delete(POLICY, &ns).await
 }
 
+// HC-DRIFT-011
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_whose_record_cannot_be_read_is_not_in_sync() -> Result {
+    let bench = Bench::start("hr-unread").await?;
+    bench
+        .publish("1.0.0", &[("templates/map.yaml", MAP)])
+        .await?;
+    let rules = |verbs: &[&str]| {
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}])
+    };
+    bench.account("deployer", &rules(&["*"])).await?;
+    let detection = json!({"mode": "enabled"});
+    bench
+        .release(json!({"serviceAccountName": "deployer", "driftDetection": detection}))
+        .await?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    bench
+        .account("deployer", &rules(&["list", "create", "update"]))
+        .await?;
+    let unread = async || {
+        let object = bench.run().await?;
+        let unread = has(&object, "Ready", "False", "StateError", "is forbidden");
+        Ok(unread.then_some(()))
+    };
+    until("the rights are withdrawn", unread).await?;
+    bench.account("deployer", &rules(&["*"])).await?;
+    bench.run().await?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    Ok(())
+}
+
 const POLICY: Kind = Kind(
     "admissionregistration.k8s.io/v1",
     "ValidatingAdmissionPolicy",

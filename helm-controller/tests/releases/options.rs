@@ -155,11 +155,48 @@ async fn definitions_of_the_chart_come_first() -> Result {
         found["metadata"]["labels"]["helm.toolkit.fluxcd.io/name"] == "web",
         "{found}"
     );
+
+    // HC-CRD-001, HC-CRD-006: an upgrade makes new definitions, and leaves those that exist
+    let second = format!("gadgets.{group}");
+    let mut gadget = crd.clone();
+    gadget["metadata"]["name"] = second.clone().into();
+    gadget["spec"]["names"] = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"});
+    let mut changed = crd;
+    changed["spec"]["names"]["shortNames"] = json!(["wdg"]);
+    let (gadget, changed) = (gadget.to_string(), changed.to_string());
+    let mut files = files;
+    files[0].1 = &changed;
+    files.push(("crds/gadget.yaml", &gadget));
+    bench.publish("1.1.0", &files).await?;
+    bench.says("True", "UpgradeSucceeded", "web@1.1.0").await?;
+    let made = bench.namespace.get(CRD, &second).await?;
+    ensure!(made.is_some(), "the new definition was not made");
+    let short = async || -> Result<Value> {
+        let found = bench.namespace.get(CRD, &name).await?.unwrap_or_default();
+        Ok(found["spec"]["names"]["shortNames"].clone())
+    };
+    ensure!(short().await?.is_null(), "{}", short().await?);
+    // HC-CRD-007
+    bench
+        .release(json!({"upgrade": {"crds": "CreateReplace"}}))
+        .await?;
+    let seen =
+        |object: &Value| object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    bench
+        .namespace
+        .wait(HELM_RELEASE, "web", "is seen", seen)
+        .await?;
+    bench.publish("1.2.0", &files).await?;
+    bench.says("True", "UpgradeSucceeded", "web@1.2.0").await?;
+    ensure!(short().await? == json!(["wdg"]), "{}", short().await?);
+
     bench.namespace.delete(HELM_RELEASE, "web").await?;
     bench.namespace.wait_gone(HELM_RELEASE, "web").await?;
-    let kept = bench.namespace.get(CRD, &name).await?;
-    ensure!(kept.is_some(), "the definition went");
-    bench.namespace.delete(CRD, &name).await?;
+    for name in [&name, &second] {
+        let kept = bench.namespace.get(CRD, name).await?;
+        ensure!(kept.is_some(), "the definition {name} went");
+        bench.namespace.delete(CRD, name).await?;
+    }
     Ok(())
 }
 

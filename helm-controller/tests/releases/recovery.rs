@@ -1,6 +1,6 @@
 //! The controller is killed, and starts again.
 
-use kind_tests::{HELM_RELEASE, Result, SECRET, ensure};
+use kind_tests::{HELM_RELEASE, Result, SECRET, condition, ensure};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, MAP, STUCK, history};
@@ -66,6 +66,9 @@ async fn forget_last(bench: &Bench, attempt: &str, kept: usize) -> Result {
     } else {
         left.into()
     };
+    for counter in ["failures", "installFailures", "upgradeFailures"] {
+        status[counter] = Value::Null;
+    }
     let message = format!("Running '{attempt}' action with timeout of 20s");
     let condition = |kind: &str, value: &str| {
         json!({"type": kind, "status": value, "reason": "Progressing", "message": message,
@@ -73,7 +76,9 @@ async fn forget_last(bench: &Bench, attempt: &str, kept: usize) -> Result {
     };
     status["conditions"] = json!([
         condition("Reconciling", "True"),
-        condition("Ready", "Unknown")
+        condition("Ready", "Unknown"),
+        // Of the revision before.
+        condition("TestSuccess", "True")
     ]);
     bench
         .namespace
@@ -113,8 +118,49 @@ async fn a_result_that_was_not_recorded_is_no_reason_for_another_revision() -> R
         object["status"]["history"],
         upgraded["status"]["history"]
     );
+    ensure!(condition(&object, "TestSuccess").is_none(), "{object}");
     bench
         .wait_revisions(&[(1, "superseded"), (2, "deployed")])
+        .await
+}
+
+// FR-H-016
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_was_not_recorded_counts_once() -> Result {
+    let mut bench = Bench::start("hr-refail").await?;
+    bench
+        .publish("1.0.0", &[("templates/map.yaml", MAP)])
+        .await?;
+    bench
+        .release(json!({"timeout": "1s", "test": {"enable": true}}))
+        .await?;
+    bench.says("True", "TestSucceeded", "").await?;
+    bench
+        .publish("1.1.0", &[("templates/stuck.yaml", STUCK)])
+        .await?;
+    let said = "Failed to upgrade after 1 attempt(s)";
+    let stalled = ("Stalled", "True", "RetriesExceeded", said);
+    let failed = bench
+        .condition(stalled.0, stalled.1, stalled.2, stalled.3)
+        .await?;
+    bench.helm.kill()?;
+    forget_last(&bench, "upgrade", 1).await?;
+    bench.helm.restart().await?;
+    let object = bench
+        .condition(stalled.0, stalled.1, stalled.2, stalled.3)
+        .await?;
+    let said = "Helm upgrade failed for release";
+    ensure!(
+        crate::bench::has(&object, "Released", "False", "UpgradeFailed", said),
+        "{object}"
+    );
+    ensure!(condition(&object, "TestSuccess").is_none(), "{object}");
+    for field in ["history", "failures", "upgradeFailures"] {
+        let (before, after) = (&failed["status"][field], &object["status"][field]);
+        ensure!(before == after, "{field}: {before} {after}");
+    }
+    bench
+        .wait_revisions(&[(1, "deployed"), (2, "failed")])
         .await
 }
 

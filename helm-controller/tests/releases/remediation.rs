@@ -182,6 +182,49 @@ async fn without_a_good_release_there_is_nothing_to_roll_back_to() -> Result {
     Ok(())
 }
 
+// HC-ACT-057
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_waits_until_its_target_can_be_read() -> Result {
+    let bench = Bench::start("hr-target").await?;
+    bench
+        .publish("1.0.0", &[("templates/map.yaml", MAP)])
+        .await?;
+    let rules = |verbs: &[&str]| {
+        json!([{"apiGroups": ["", "apps"], "resources": ["configmaps", "deployments", "replicasets", "pods"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}])
+    };
+    bench.account("deployer", &rules(&["*"])).await?;
+    let remediation = json!({"remediation": {"retries": 0, "remediateLastFailure": true}});
+    bench
+        .release(json!({"serviceAccountName": "deployer", "timeout": "5s", "upgrade": remediation}))
+        .await?;
+    bench.says("True", "InstallSucceeded", "").await?;
+    let both = [("templates/map.yaml", MAP), ("templates/stuck.yaml", STUCK)];
+    bench.publish("1.1.0", &both).await?;
+    bench
+        .wait_revisions(&[(1, "deployed"), (2, "pending-upgrade")])
+        .await?;
+    bench
+        .account("deployer", &rules(&["list", "create", "update"]))
+        .await?;
+    let said = "cannot verify previous release to roll back to: ";
+    let retried = |line: &Value| {
+        let error = line["error"].as_str();
+        error.is_some_and(|text| text.contains(said))
+    };
+    bench.helm.log().wait("that it is retried", retried).await?;
+    bench
+        .wait_revisions(&[(1, "deployed"), (2, "failed")])
+        .await?;
+    bench.account("deployer", &rules(&["*"])).await?;
+    bench
+        .condition("Remediated", "True", "RollbackSucceeded", "web.v1")
+        .await?;
+    bench
+        .wait_revisions(&[(1, "superseded"), (2, "failed"), (3, "deployed")])
+        .await
+}
+
 // HC-ACT-055, HC-ACT-064, HC-ACT-071
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_are_retried_at_an_interval() -> Result {

@@ -78,11 +78,19 @@ fn an_oci_repository_has_what_the_template_says() {
 // HC-CHART-005
 #[test]
 fn messages_name_the_namespace_of_the_helm_chart() {
-    let object = object(json!({"spec": {"chart": "c",
-        "sourceRef": {"kind": "GitRepository", "name": "repo", "namespace": "infra"}}}));
-    let wanted = of_template(&object).unwrap();
+    let shown = |template: Value| {
+        let object = object(template);
+        let wanted = of_template(&object).unwrap();
+        shown(&wanted, object.spec.chart.as_ref().unwrap())
+    };
     assert_eq!(
-        shown(&wanted, object.spec.chart.as_ref().unwrap()),
+        shown(json!({"spec": {"chart": "c",
+            "sourceRef": {"kind": "GitRepository", "name": "repo", "namespace": "infra"}}})),
         "HelmChart/infra/apps-web with SourceRef 'GitRepository/infra/repo'"
+    );
+    // HC-CHART-038
+    assert_eq!(
+        shown(json!({"kind": "OCIRepository", "spec": {"url": "oci://ghcr.io/org/chart"}})),
+        "OCIRepository/apps/apps-web with URL 'oci://ghcr.io/org/chart'"
     );
 }
