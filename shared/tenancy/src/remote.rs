@@ -427,6 +427,19 @@ mod tests {
         read(&[("provider", "gcp")]).unwrap();
     }
 
+    // KC-REMOTE-015
+    #[test]
+    fn a_kubeconfig_describes_the_cluster_of_its_current_context() {
+        let config = "{apiVersion: v1, kind: Config, current-context: second,
+            contexts: [{name: first, context: {cluster: a}}, {name: second, context: {cluster: b}}],
+            clusters: [{name: a, cluster: {server: 'https://a', certificate-authority-data: QQ==}},
+                {name: b, cluster: {server: 'https://b', certificate-authority-data: Qg==}}]}";
+        let found = details_of(config.as_bytes()).unwrap();
+        assert_eq!((&*found.address, &*found.ca), ("https://b", &b"B"[..]));
+        let none = config.replace("current-context: second", "current-context: third");
+        assert!(details_of(none.as_bytes()).is_none());
+    }
+
     #[test]
     fn addresses_are_made_canonical() {
         // RT-ACL-016, KC-REMOTE-013
