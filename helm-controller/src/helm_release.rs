@@ -171,7 +171,7 @@ impl HelmReleases {
         passed(run, &[R::SourceNotReady]);
 
         run.step(Action::Reconcile);
-        let claim = self.budget.claim();
+        let claim = Arc::new(self.budget.claim());
         let composed = values::compose(&self.configs, &object, &claim).await?;
         passed(run, &[R::ValuesError]);
         let loaded = self.load(run, &resolved).await?;

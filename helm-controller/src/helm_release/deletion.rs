@@ -1,6 +1,8 @@
 //! The deletion of a HelmRelease: its release is uninstalled, then the object that fetches its chart is removed
 //! (HC-UNI-001 to HC-UNI-007).
 
+use std::sync::Arc;
+
 use flux_api::helm::HelmRelease;
 use flux_cluster::CustomRules;
 use flux_runtime::outcome::chain;
@@ -84,7 +86,7 @@ async fn release(tools: &HelmReleases, run: &mut Run<HelmRelease>) -> Result<(),
         return Ok(());
     }
     // What cannot be read any more cannot be shown either.
-    let claim = tools.budget.claim();
+    let claim = Arc::new(tools.budget.claim());
     let composed = values::compose(&tools.configs, &object, &claim).await;
     let confidential = composed.map(|composed| composed.confidential);
     let target = Target {

@@ -1,16 +1,16 @@
 //! The values of a release: put together from `spec.valuesFrom` and `spec.values` (HC-VAL rows).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use flux_api::helm::{HelmRelease, ValuesReference};
 use flux_api::meta::ValuesKind;
 use flux_budget::{Claim, Exhausted};
 use flux_cluster::Confidential;
 use flux_helm::{
-    DEFAULT_VALUES_KEY, SourceData, Values, ValuesReferenceError, ValuesSource, compose_values,
-    load_values,
+    ComposeError, DEFAULT_VALUES_KEY, SourceData, Values, ValuesSource, compose_values, load_values,
 };
-use flux_references::Configs;
+use flux_references::{Configs, MAX_VALUES};
 use flux_runtime::queue::Key;
 use flux_yaml::Value;
 
@@ -26,9 +26,9 @@ pub(super) struct Composed {
 /// Why there are no values.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValuesError {
-    /// A reference cannot be resolved (HC-VAL-007).
+    /// A reference cannot be resolved (HC-VAL-007), or the values do not fit into memory.
     #[error(transparent)]
-    Reference(#[from] ValuesReferenceError),
+    Compose(#[from] ComposeError),
     /// An object cannot be read.
     #[error(transparent)]
     Read(flux_references::ValuesError),
@@ -42,18 +42,26 @@ const SHORTEST: usize = 3;
 
 /// What one referenced object has.
 enum Read {
-    Entries(Vec<(String, Vec<u8>)>),
+    Entries(Vec<(String, Arc<[u8]>)>),
     Missing(String),
 }
 
-/// Puts the values together. Each object is read once (HC-VAL-006), with the controller's own identity (HC-VAL-021).
+impl Read {
+    fn entries(read: Vec<(String, Vec<u8>)>) -> Self {
+        let entries = read.into_iter();
+        Self::Entries(entries.map(|(key, data)| (key, data.into())).collect())
+    }
+}
+
+/// Puts the values together. Each object is read once (HC-VAL-006), with the controller's own identity (HC-VAL-021). All
+/// references together are bounded as all objects are: each one is parsed, whether or not others refer to the same key.
 ///
 /// # Errors
 /// [`ValuesError`]
 pub(super) async fn compose(
     configs: &Configs,
     object: &HelmRelease,
-    claim: &Claim,
+    claim: &Arc<Claim>,
 ) -> Result<Composed, ValuesError> {
     let own = own_namespace(object);
     let mut reading = configs.reading(claim);
@@ -66,7 +74,7 @@ pub(super) async fn compose(
         if known && !objects.contains_key(&place) {
             let key = Key::new(own, &*reference.name);
             let read = match reading.values(&reference.kind, &key, false).await {
-                Ok(found) => Read::Entries(found.unwrap_or_default().entries),
+                Ok(found) => Read::entries(found.unwrap_or_default().entries),
                 Err(flux_references::ValuesError::Read(error)) if error.is_not_found() => {
                     Read::Missing(error.to_string())
                 }
@@ -78,7 +86,35 @@ pub(super) async fn compose(
     }
     let inline = object.spec.values.as_ref();
     let inline = inline.map(flux_release::values_of).unwrap_or_default();
-    let composed = compose_values(&inline, &sources)?;
+    check_size(&sources)?;
+    let claim = Arc::clone(claim);
+    let composing = tokio::task::spawn_blocking(move || put_together(&inline, &sources, &claim));
+    match composing.await {
+        Ok(composed) => composed,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Refuses references whose data take more than objects may that are read.
+fn check_size(sources: &[ValuesSource]) -> Result<(), ValuesError> {
+    let size = |source: &ValuesSource| match &source.data {
+        SourceData::Found(data) => data.len(),
+        _ => 0,
+    };
+    if sources.iter().map(size).sum::<usize>() > MAX_VALUES {
+        return Err(ValuesError::Read(flux_references::ValuesError::TooLarge));
+    }
+    Ok(())
+}
+
+fn put_together(
+    inline: &Values,
+    sources: &[ValuesSource],
+    claim: &Claim,
+) -> Result<Composed, ValuesError> {
+    let composed = compose_values(inline, sources, claim)?;
     for skipped in &composed.skipped {
         tracing::info!("{skipped}");
     }
@@ -107,7 +143,7 @@ fn source(own: &str, reference: &ValuesReference, read: Option<&Read>) -> Values
         Some(Read::Entries(entries)) => {
             let found = entries.iter().find(|(name, _)| name == key);
             found.map_or(SourceData::NoKey, |(_, data)| {
-                SourceData::Found(data.clone())
+                SourceData::Found(Arc::clone(data))
             })
         }
         None => SourceData::NoKey,

@@ -1,5 +1,6 @@
 //! Adapters for `flux-yaml`'s data: decoding as `sigs.k8s.io/yaml` does, and serde for record fields.
 
+use flux_budget::{Claim, Exhausted};
 use flux_yaml::{Map, Value};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -25,6 +26,28 @@ pub enum YamlError {
 /// Decodes the first document; integers are kept apart from floats.
 pub fn value(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str(text).map_err(YamlError::Convert)
+}
+
+/// As [`value`], and claims the memory of the value.
+///
+/// # Errors
+/// As [`value`]; [`exhausted`] finds the error of the claim.
+pub fn value_within(text: &[u8], claim: &Claim) -> Result<Value, YamlError> {
+    flux_yaml::sigs::from_str_within(text, claim).map_err(YamlError::Convert)
+}
+
+/// The memory that was missing, if that is the error.
+pub fn exhausted(error: &YamlError) -> Option<Exhausted> {
+    let YamlError::Convert(mut error) = error.clone() else {
+        return None;
+    };
+    loop {
+        error = match error {
+            flux_yaml::Error::Memory(exhausted) => return Some(exhausted),
+            flux_yaml::Error::Convert(inner) => *inner,
+            _ => return None,
+        };
+    }
 }
 
 /// Decodes the first document with numbers as written, for fields that are text.

@@ -82,6 +82,6 @@ pub use release::{
 pub use rendered::Rendered;
 pub use schema::SchemaError;
 pub use values::{
-    ComposedValues, DEFAULT_VALUES_KEY, SourceData, TypeMismatch, ValuesReason,
+    ComposeError, ComposedValues, DEFAULT_VALUES_KEY, SourceData, TypeMismatch, ValuesReason,
     ValuesReferenceError, ValuesSource, compose_values, reuse_values,
 };

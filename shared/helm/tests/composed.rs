@@ -4,8 +4,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use flux_budget::{Budget, Claim};
 use flux_helm::{
-    ComposedValues, DEFAULT_VALUES_KEY, DigestAlgorithm, SourceData, ValuesReason,
+    ComposeError, ComposedValues, DEFAULT_VALUES_KEY, DigestAlgorithm, SourceData, ValuesReason,
     ValuesReferenceError, ValuesSource, compose_values, config_digest, is_config_of, load_values,
     to_go_json,
 };
@@ -60,6 +61,18 @@ fn optional(reference: Reference) -> Reference {
 }
 
 fn compose(inline: &str, references: &[Reference]) -> Result<ComposedValues, ValuesReferenceError> {
+    let composed = compose_within(inline, references, &Claim::unlimited());
+    composed.map_err(|error| match error {
+        ComposeError::Reference(error) => error,
+        ComposeError::Memory(error) => panic!("{error}"),
+    })
+}
+
+fn compose_within(
+    inline: &str,
+    references: &[Reference],
+    claim: &Claim,
+) -> Result<ComposedValues, ComposeError> {
     let sources: Vec<ValuesSource> = references
         .iter()
         .map(|reference| ValuesSource {
@@ -70,7 +83,7 @@ fn compose(inline: &str, references: &[Reference]) -> Result<ComposedValues, Val
             literal: reference.literal,
             optional: reference.optional,
             data: match &reference.data {
-                Some(Some(data)) => SourceData::Found(data.clone().into_bytes()),
+                Some(Some(data)) => SourceData::Found(data.as_bytes().into()),
                 Some(None) => SourceData::NoKey,
                 None => {
                     let (kind, name) = (reference.kind.to_lowercase(), reference.name);
@@ -79,7 +92,42 @@ fn compose(inline: &str, references: &[Reference]) -> Result<ComposedValues, Val
             },
         })
         .collect();
-    compose_values(&load_values(inline.as_bytes()).unwrap(), &sources)
+    compose_values(&load_values(inline.as_bytes()).unwrap(), &sources, claim)
+}
+
+#[test]
+fn the_memory_of_what_is_read_and_set_is_claimed() {
+    let budget = Budget::new(8 << 20);
+    let items = format!("a: [{}]\n", "1,".repeat(60_000));
+    let sets: String = (0..40)
+        .map(|number| format!("1,k{number}[65000]="))
+        .collect();
+    let list = format!("{{{}}}", ",".repeat(100_000));
+    let tables = format!("1{}", ",a=".repeat(100_000));
+    let ends: Vec<_> = (0..40)
+        .map(|number| at(&format!("k{number}[65000]"), "c", "1"))
+        .collect();
+    for (what, references) in [
+        ("read", vec![map("c", &items)]),
+        ("set by the data", vec![at("a", "c", &sets)]),
+        ("a list in the data", vec![at("a", "c", &list)]),
+        ("entries in the data", vec![at("a", "c", &tables)]),
+        ("set by paths", ends),
+    ] {
+        let claim = budget.claim();
+        let composed = compose_within("", &references, &claim);
+        let error = composed.err().map(|error| error.to_string());
+        assert!(
+            error
+                .as_deref()
+                .is_some_and(|error| error.contains("not enough memory")),
+            "{what}: {error:?}"
+        );
+    }
+    let claim = budget.claim();
+    let ordinary = [map("c", "a: {b: [1, 2]}\n"), at("a.b[3]", "d", "x")];
+    compose_within("c: 1", &ordinary, &claim).unwrap();
+    assert!((1..64 << 10).contains(&claim.held()), "{}", claim.held());
 }
 
 /// The composed values as JSON with sorted keys, or the error.

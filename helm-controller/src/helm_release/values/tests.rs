@@ -21,13 +21,13 @@ fn values_are_under_a_default_key() {
         ("values.yaml".to_owned(), b"a: 1".to_vec()),
         ("other".to_owned(), b"b: 2".to_vec()),
     ];
-    let read = Read::Entries(entries);
+    let read = Read::entries(entries);
     for (key, want) in [(None, "a: 1"), (Some(""), "a: 1"), (Some("other"), "b: 2")] {
         let found = source("apps", &reference(key, None), Some(&read));
         let SourceData::Found(data) = found.data else {
             panic!("{key:?} was not found")
         };
-        assert_eq!(data, want.as_bytes());
+        assert_eq!(&*data, want.as_bytes());
         assert_eq!(found.object, "apps/s");
     }
     let missing = source("apps", &reference(Some("none"), None), Some(&read));
@@ -36,6 +36,22 @@ fn values_are_under_a_default_key() {
     let gone = source("apps", &reference(None, Some("a.b")), Some(&gone));
     assert!(matches!(gone.data, SourceData::NoObject(_)));
     assert_eq!(gone.target_path.as_deref(), Some("a.b"));
+}
+
+#[test]
+fn references_to_one_key_share_its_data_and_are_bounded_together() {
+    let entries = vec![("values.yaml".to_owned(), vec![b' '; 1 << 20])];
+    let read = Read::entries(entries);
+    let one = || source("apps", &reference(None, None), Some(&read));
+    let (SourceData::Found(first), SourceData::Found(second)) = (one().data, one().data) else {
+        panic!("the key was not found")
+    };
+    assert!(Arc::ptr_eq(&first, &second));
+    let many = |count: usize| (0..count).map(|_| one()).collect::<Vec<_>>();
+    check_size(&many(MAX_VALUES >> 20)).unwrap();
+    let error = check_size(&many((MAX_VALUES >> 20) + 1)).unwrap_err();
+    let text = format!("the values of all references take more than {MAX_VALUES} bytes");
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]

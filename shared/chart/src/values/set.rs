@@ -1,5 +1,6 @@
 //! The `--set` grammar: `outer.inner[2].leaf=value,other={a,b}`.
 
+use flux_budget::{Claim, Exhausted};
 use flux_yaml::{Map, Value};
 
 use super::literal;
@@ -16,6 +17,12 @@ pub const MAX_NESTING: usize = 30;
 pub const MAX_INDEXES: usize = 64;
 /// Maximum number of items by which one argument may lengthen lists. Helm has no limit.
 pub const MAX_NEW_ITEMS: usize = 1 << 20;
+
+/// Estimated bytes of an item that a list gets: in the list, in the copy of it as plain data, and what either has to
+/// spare.
+const ITEM: usize = 2 * (size_of::<SharedValue>() + size_of::<Value>());
+/// Estimated bytes of an entry of a table besides its key, likewise.
+const ENTRY: usize = ITEM + 4 * size_of::<String>();
 
 /// Why an argument could not be applied. The settings before the invalid part have been applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +76,9 @@ pub enum SetError {
     /// The file of `--set-file` cannot be read.
     #[error("{0}")]
     File(String),
+    /// What is set does not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 /// How the text of a value is parsed.
@@ -119,11 +129,23 @@ fn in_place(
     done
 }
 
+/// As [`parse_within`], without a limit of memory but that of the argument.
 pub(super) fn parse(into: &SharedMap, argument: &str, values: Values<'_>) -> Result<(), SetError> {
+    parse_within(into, argument, values, &Claim::unlimited())
+}
+
+/// Applies the argument. The memory for what it adds is taken through `claim`.
+pub(super) fn parse_within(
+    into: &SharedMap,
+    argument: &str,
+    values: Values<'_>,
+    claim: &Claim,
+) -> Result<(), SetError> {
     let mut parser = Parser {
         reader: Reader::new(argument),
         values,
         new_items: 0,
+        claim,
     };
     while parser.key(into, Depth::default())? == Next::More {}
     Ok(())
@@ -141,6 +163,7 @@ struct Parser<'a, 'f> {
     values: Values<'f>,
     /// By how many items lists were lengthened.
     new_items: usize,
+    claim: &'a Claim,
 }
 
 /// How many dots and indexes a path has had so far.
@@ -177,6 +200,7 @@ impl Depth {
 impl Parser<'_, '_> {
     fn key(&mut self, data: &SharedMap, depth: Depth) -> Result<Next, SetError> {
         let Run { text: key, stop } = self.reader.until(&['=', '[', ',', '.'], true);
+        self.take(ENTRY + 2 * key.len())?;
         match stop {
             None if key.is_empty() => Ok(Next::End),
             None => Err(SetError::NoValue(key)),
@@ -270,12 +294,18 @@ impl Parser<'_, '_> {
         at: usize,
         value: SharedValue,
     ) -> Result<(), SetError> {
-        self.new_items += (at + 1).saturating_sub(list.len());
+        let new = (at + 1).saturating_sub(list.len());
+        self.new_items += new;
         if self.new_items > MAX_NEW_ITEMS {
             return Err(SetError::TooManyItems);
         }
+        self.take(ITEM * new)?;
         list.put(at, value);
         Ok(())
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), SetError> {
+        Ok(self.claim.take(bytes as u64)?)
     }
 
     /// Parses a list in braces, or text up to a comma.
@@ -300,6 +330,7 @@ impl Parser<'_, '_> {
             if last && self.reader.peek() == Some(',') {
                 self.reader.next();
             }
+            self.take(ITEM)?;
             items.push(self.convert(text)?);
             if last {
                 return Ok(Value::Seq(items));

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use flux_budget::Claim;
 use flux_yaml::{Map, Value};
 use indexmap::IndexMap;
 
@@ -11,11 +12,12 @@ use super::set::{self, SetError};
 /// A table that other tables may share.
 ///
 /// ```
+/// use flux_budget::Claim;
 /// use flux_chart::{SharedMap, load_values};
 ///
 /// let inline = SharedMap::from(load_values(b"image: {tag: a}\n").unwrap());
 /// let merged = SharedMap::default().merged(&inline);
-/// merged.set("image.tag=b").unwrap();
+/// merged.set("image.tag=b", &Claim::unlimited()).unwrap();
 /// // The table `image` is in both.
 /// assert_eq!(inline.to_map(), merged.to_map());
 /// ```
@@ -53,20 +55,22 @@ impl SharedMap {
         Self(Rc::new(RefCell::new(merged)))
     }
 
-    /// As [`set`](super::set()), in this table and all that share its parts.
+    /// As [`set`](super::set()), in this table and all that share its parts. The memory for what is added is taken
+    /// through `claim`: a few bytes make a long list.
     ///
     /// # Errors
-    /// The argument is invalid; the settings before the invalid part have been applied.
-    pub fn set(&self, argument: &str) -> Result<(), SetError> {
-        set::parse(self, argument, set::Values::Typed)
+    /// The argument is invalid, or what it sets does not fit into memory; the settings before the invalid part have been
+    /// applied.
+    pub fn set(&self, argument: &str, claim: &Claim) -> Result<(), SetError> {
+        set::parse_within(self, argument, set::Values::Typed, claim)
     }
 
     /// As [`set_string`](super::set_string()), in this table and all that share its parts.
     ///
     /// # Errors
     /// As [`SharedMap::set`].
-    pub fn set_string(&self, argument: &str) -> Result<(), SetError> {
-        set::parse(self, argument, set::Values::Text)
+    pub fn set_string(&self, argument: &str, claim: &Claim) -> Result<(), SetError> {
+        set::parse_within(self, argument, set::Values::Text, claim)
     }
 
     /// A copy as plain data.

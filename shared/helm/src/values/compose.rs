@@ -1,5 +1,9 @@
 //! The user's values of a HelmRelease: its inline values, and those that it refers to.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use flux_budget::{Claim, Exhausted};
 use flux_chart::yaml::{self, YamlError};
 use flux_chart::{SetError, SharedMap};
 use flux_yaml::{Map, Value};
@@ -31,8 +35,8 @@ pub struct ValuesSource {
 /// What was found for a reference.
 #[derive(Clone)]
 pub enum SourceData {
-    /// The data of the key.
-    Found(Vec<u8>),
+    /// The data of the key, which references to the same key share.
+    Found(Arc<[u8]>),
     /// There is no such object, in the words of the API server.
     NoObject(String),
     /// The object does not have the key.
@@ -48,7 +52,18 @@ pub struct ComposedValues {
     pub skipped: Vec<String>,
 }
 
-/// Why values cannot be composed. The text is upstream's (HC-VAL-007), without anything from a Secret.
+/// Why there are no composed values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// A reference cannot be resolved.
+    #[error(transparent)]
+    Reference(#[from] ValuesReferenceError),
+    /// The values do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
+}
+
+/// Why a reference cannot be resolved. The text is upstream's (HC-VAL-007), without anything from a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("could not resolve{} {kind} chart values reference '{object}' with key '{key}': {text}", if *.optional { " optional" } else { "" })]
 pub struct ValuesReferenceError {
@@ -84,42 +99,53 @@ pub enum ValuesReason {
 /// value is set at a path, the inline values are merged as well, with which the result then shares tables: the value is
 /// set in both, and so survives the last merge, unless a table on the path was in an earlier reference, too.
 ///
+/// The memory of what is read and set is taken through `claim`. Even short data may be read to large values, or be set at
+/// the end of a long list.
+///
 /// # Errors
-/// The first reference that is missing, not readable, or has a path at which nothing can be set.
+/// The first reference that is missing, not readable, or has a path at which nothing can be set; or the values do not fit
+/// into memory.
 pub fn compose_values(
     inline: &Values,
     sources: &[ValuesSource],
-) -> Result<ComposedValues, ValuesReferenceError> {
+    claim: &Claim,
+) -> Result<ComposedValues, ComposeError> {
     let inline = SharedMap::from(inline.clone());
     let mut result = SharedMap::default();
     let mut skipped = Vec::new();
-    for (index, source) in sources.iter().enumerate() {
-        let earlier = sources.get(..index).unwrap_or_default();
-        let data = match found(source, earlier) {
+    let mut missing = HashSet::new();
+    for source in sources {
+        let data = match found(source, &mut missing) {
             Ok(data) => data,
             Err(Missing::Tolerated(None)) => continue,
             Err(Missing::Tolerated(Some(error))) => {
                 skipped.push(error.to_string());
                 continue;
             }
-            Err(Missing::Fatal(error)) => return Err(error),
+            Err(Missing::Fatal(error)) => return Err(error.into()),
         };
         let path = source.target_path.as_deref();
         if let Some(path) = path.filter(|path| !path.is_empty()) {
             result = result.merged(&inline);
-            let set = set_at(&result, path, data, source.literal);
-            set.map_err(|error| {
-                let text = source.shown(error.to_string(), "failed to merge value");
-                source.error(ValuesReason::Unmergeable, text)
+            let set = set_at(&result, path, data, source.literal, claim);
+            set.map_err(|error| match error {
+                SetError::Memory(exhausted) => ComposeError::Memory(exhausted),
+                error => {
+                    let text = source.shown(error.to_string(), "failed to merge value");
+                    source.error(ValuesReason::Unmergeable, text).into()
+                }
             })?;
         } else {
-            let table = table(data).map_err(|error| {
+            let table = table(data, claim).map_err(|error| {
+                if let Some(exhausted) = yaml::exhausted(&error) {
+                    return ComposeError::Memory(exhausted);
+                }
                 let text = match &error {
                     // Only the type is in this text.
                     YamlError::Decode(_) => error.to_string(),
                     _ => source.shown(error.to_string(), "failed to read values data"),
                 };
-                source.error(ValuesReason::Unreadable, text)
+                source.error(ValuesReason::Unreadable, text).into()
             })?;
             result = result.merged(&table.into());
         }
@@ -137,18 +163,20 @@ enum Missing {
 }
 
 /// The data of a reference. An object that is missing is looked up once, so that a second reference has no words of the
-/// API server (HC-VAL-006).
-fn found<'s>(source: &'s ValuesSource, earlier: &[ValuesSource]) -> Result<&'s [u8], Missing> {
+/// API server (HC-VAL-006). `missing` has the kinds and names of those that were looked up.
+fn found<'s>(
+    source: &'s ValuesSource,
+    missing: &mut HashSet<(&'s str, &'s str)>,
+) -> Result<&'s [u8], Missing> {
     use ValuesReason::{KeyNotFound, ObjectNotFound, UnsupportedKind};
 
     if !matches!(source.kind.as_str(), "ConfigMap" | "Secret") {
         let text = "unsupported values reference kind".to_owned();
         return Err(Missing::Fatal(source.error(UnsupportedKind, text)));
     }
-    let is_same = |other: &ValuesSource| other.kind == source.kind && other.object == source.object;
     let error = match &source.data {
         SourceData::Found(data) => return Ok(data),
-        SourceData::NoObject(_) if earlier.iter().any(is_same) => {
+        SourceData::NoObject(_) if !missing.insert((&*source.kind, &*source.object)) => {
             if source.optional {
                 return Err(Missing::Tolerated(None));
             }
@@ -187,8 +215,14 @@ impl ValuesSource {
 }
 
 /// The table in the first YAML document (HC-VAL-009, RT-VAL-004).
-fn table(data: &[u8]) -> Result<Map, YamlError> {
-    let mut value = yaml::value(data)?;
+fn table(data: &[u8], claim: &Claim) -> Result<Map, YamlError> {
+    let before = claim.held();
+    let mut value = yaml::value_within(data, claim)?;
+    // Merging needs a form of its own, and ends in a copy.
+    let read = claim.held().saturating_sub(before);
+    claim
+        .take(2 * read)
+        .map_err(|exhausted| YamlError::Convert(flux_yaml::Error::Memory(exhausted)))?;
     value.floats_only();
     match value {
         Value::Map(map) => Ok(map),
@@ -201,17 +235,23 @@ fn table(data: &[u8]) -> Result<Map, YamlError> {
 }
 
 /// Sets the data at a path: as `--set` does, as text if it is quoted, or verbatim (HC-VAL-010..013, RT-VAL-003).
-fn set_at(values: &SharedMap, path: &str, data: &[u8], literal: bool) -> Result<(), SetError> {
+fn set_at(
+    values: &SharedMap,
+    path: &str,
+    data: &[u8],
+    literal: bool,
+    claim: &Claim,
+) -> Result<(), SetError> {
     let data = text_of(data);
     if literal {
-        return values.set_string(&format!("{path}={}", escaped(&data)));
+        return values.set_string(&format!("{path}={}", escaped(&data)), claim);
     }
     let quoted = |quote| data.starts_with(quote) && data.ends_with(quote);
     if quoted('\'') || quoted('"') {
         let text = data.trim_matches(['\'', '"']);
-        return values.set_string(&format!("{path}={text}"));
+        return values.set_string(&format!("{path}={text}"), claim);
     }
-    values.set(&format!("{path}={data}"))
+    values.set(&format!("{path}={data}"), claim)
 }
 
 /// The characters of the data as Go reads them: each byte that is not UTF-8 is one replacement character.
