@@ -130,6 +130,7 @@ impl OperationError {
         match self {
             Self::File { source, .. } | Self::Tarball { source, .. } => source.exhausted(),
             Self::Staging(StagingError::Memory(exhausted))
+            | Self::Merge(MergeError::Memory(exhausted))
             | Self::Extract {
                 source: ExtractError::Memory(exhausted),
                 ..
@@ -424,7 +425,7 @@ impl<'o> Operation<'o> {
                 }) => {
                     let executable = *executable;
                     let read = |blob: &Blob| blob.read_all().map_err(MergeError::Read);
-                    let merged = merge(&read(base)?, &read(&blob)?)?;
+                    let merged = merge(&read(base)?, &read(&blob)?, staging.claim())?;
                     let merged = Blob::Inline(merged.into());
                     return Ok(staging.put(to, executable, merged)?); // SW-GEN-184
                 }

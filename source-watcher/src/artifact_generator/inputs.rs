@@ -87,7 +87,8 @@ pub(super) fn exported(
     let file = || text.to_owned();
     let content = read(text, sources, staging);
     let content = content.map_err(|error| InputsError::Read(file(), error))?;
-    let map = mapping(&content).map_err(|error| InputsError::Parse(file(), error))?;
+    let map =
+        mapping(&content, staging.claim()).map_err(|error| InputsError::Parse(file(), error))?;
     let values = map.unwrap_or_default().into_iter().map(|(key, mut value)| {
         value.floats_only();
         Ok((key, Values(as_json(&value)?)))

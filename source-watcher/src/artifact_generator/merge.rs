@@ -2,6 +2,7 @@
 
 use std::io;
 
+use flux_budget::{Claim, Exhausted};
 use flux_yaml::{Map, Value, sigs};
 
 /// Why two files cannot be merged.
@@ -16,35 +17,95 @@ pub(super) enum MergeError {
     /// The result cannot be written.
     #[error("failed to merged YAML")]
     Write(#[source] flux_yaml::Error),
+    /// The files do not fit into memory once they are read, or written.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
+}
+
+/// Memory of a claim that is given back when this is dropped.
+struct Lent<'c> {
+    claim: &'c Claim,
+    before: u64,
+}
+
+impl<'c> Lent<'c> {
+    fn of(claim: &'c Claim) -> Self {
+        let before = claim.held();
+        Self { claim, before }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let taken = self.claim.held().saturating_sub(self.before);
+        self.claim.give_back(taken);
+    }
 }
 
 /// The file that results from merging the file `over` into the file `base`: one document with sorted keys (SW-GEN-181 to
-/// SW-GEN-185).
-pub(super) fn merge(base: &[u8], over: &[u8]) -> Result<String, MergeError> {
-    let over = load(over)?;
-    let mut merged = load(base)?;
+/// SW-GEN-185). The memory that this takes meanwhile is taken through `claim`.
+pub(super) fn merge(base: &[u8], over: &[u8], claim: &Claim) -> Result<String, MergeError> {
+    let _lent = Lent::of(claim);
+    let over = load(over, claim)?;
+    let mut merged = load(base, claim)?;
     merge_maps(&mut merged, over);
     let mut merged = Value::Map(merged);
     // Go decodes into untyped values, where numbers are floats.
     merged.floats_only();
+    // Twice, since a text that grows is copied.
+    claim.take(2 * written(&merged, 0))?;
     sigs::to_string(&merged).map_err(MergeError::Write)
 }
 
 /// The documents of a file, merged in their order (SW-GEN-183).
-fn load(file: &[u8]) -> Result<Map, MergeError> {
+fn load(file: &[u8], claim: &Claim) -> Result<Map, MergeError> {
+    claim.take(file.len() as u64)?;
     let mut merged = Map::new();
     for document in documents(file) {
-        if let Some(map) = mapping(&document)? {
+        if let Some(map) = mapping(&document, claim)? {
             merge_maps(&mut merged, map);
         }
     }
     Ok(merged)
 }
 
-/// The mapping of a document; `None` for `null`.
-pub(super) fn mapping(document: &[u8]) -> Result<Option<Map>, MergeError> {
-    let value =
-        sigs::from_str(document).map_err(|error| MergeError::Document(error.to_string()))?;
+/// At most as many bytes as the value has in block style, at this depth: each line is indented, so that a short line of
+/// flow style may become a long one.
+fn written(value: &Value, depth: u64) -> u64 {
+    let line = 2 * depth + 4;
+    let text = |text: &str| -> u64 {
+        let bytes = text.bytes().map(|byte| match byte {
+            b'\n' | b' ' => line, // where long text is folded
+            b'!'..=b'~' => 1,
+            _ => 6, // escaped
+        });
+        line + bytes.sum::<u64>()
+    };
+    match value {
+        Value::Map(map) => {
+            let entries = map.iter();
+            let entries = entries.map(|(key, value)| text(key) + written(value, depth + 1));
+            line + entries.sum::<u64>()
+        }
+        Value::Seq(items) => {
+            let items = items.iter().map(|item| written(item, depth + 1));
+            line + items.sum::<u64>()
+        }
+        Value::String(string) => text(string),
+        Value::Null | Value::Bool(_) => line + 5,
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => line + 24,
+    }
+}
+
+/// The mapping of a document, whose memory is taken through `claim`; `None` for `null`.
+pub(super) fn mapping(document: &[u8], claim: &Claim) -> Result<Option<Map>, MergeError> {
+    let value = sigs::from_str_within(document, claim).map_err(|error| match error {
+        flux_yaml::Error::Convert(inner) => match *inner {
+            flux_yaml::Error::Memory(exhausted) => MergeError::Memory(exhausted),
+            inner => MergeError::Document(flux_yaml::Error::Convert(Box::new(inner)).to_string()),
+        },
+        error => MergeError::Document(error.to_string()),
+    })?;
     let kind = match value {
         Value::Null => return Ok(None),
         Value::Map(map) => return Ok(Some(map)),
@@ -99,7 +160,7 @@ mod tests {
     use super::*;
 
     fn merged(base: &str, over: &str) -> String {
-        merge(base.as_bytes(), over.as_bytes()).unwrap()
+        merge(base.as_bytes(), over.as_bytes(), &Claim::unlimited()).unwrap()
     }
 
     #[test]
@@ -126,11 +187,56 @@ mod tests {
         assert_eq!(merged("a: 1\r\n---\r\nb: 2\r\n", "null\n"), "a: 1\nb: 2\n");
     }
 
+    #[test]
+    fn memory_is_claimed_while_files_are_merged() {
+        let budget = flux_budget::Budget::new(4 << 20);
+        let items = "1,".repeat(100_000);
+        let levels = 200;
+        let deep = format!(
+            "{}[{}]{}",
+            "{a: ".repeat(levels),
+            "1,".repeat(20_000),
+            "}".repeat(levels)
+        );
+        for (what, base, over) in [
+            ("what is read", format!("a: [{items}]\n"), String::new()),
+            ("what is merged", String::new(), format!("a: [{items}]\n")),
+            ("what is written", deep, "b: 1\n".to_owned()),
+        ] {
+            let claim = budget.claim();
+            let merged = merge(base.as_bytes(), over.as_bytes(), &claim);
+            assert!(matches!(merged, Err(MergeError::Memory(_))), "{what}");
+            assert_eq!(claim.held(), 0, "{what}");
+        }
+        let claim = budget.claim();
+        merge(b"a: 1\n", b"b: [1, 2]\n", &claim).unwrap();
+        assert_eq!(claim.held(), 0);
+    }
+
+    #[test]
+    fn the_size_of_what_is_written_is_not_underestimated() {
+        for text in [
+            "a: {b: {c: [1, 2.5, {d: null}, [x, [y]]]}}\n",
+            "text: \"a\\nb\\n\\nc\"\nother: \"\\t\\x01\\u00e9\"\n",
+            "a: {b: {c: \"one\\ntwo\\n\"}}\n'': ''\nyes: \"true\"\n",
+            "a: {b: {c: {d: {e: 'WORDS'}}}}\n",
+            "a: 123456789012345678\nb: -1.7976931348623157e308\nc: [[[[1]]]]\n",
+        ] {
+            let text = text.replace("WORDS", &"ab cd ".repeat(60));
+            let map = mapping(text.as_bytes(), &Claim::unlimited())
+                .unwrap()
+                .unwrap();
+            let value = Value::Map(map);
+            let size = sigs::to_string(&value).unwrap().len() as u64;
+            assert!(written(&value, 0) >= size, "{text}: {size}");
+        }
+    }
+
     // SW-GEN-185
     #[test]
     fn what_is_not_a_mapping_cannot_be_merged() {
         let refused = |base: &str, over: &str| {
-            let error = merge(base.as_bytes(), over.as_bytes()).unwrap_err();
+            let error = merge(base.as_bytes(), over.as_bytes(), &Claim::unlimited()).unwrap_err();
             error.to_string()
         };
         for (text, kind) in [

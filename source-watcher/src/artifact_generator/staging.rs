@@ -137,6 +137,11 @@ impl Staging {
         }
     }
 
+    /// What the memory of the files is taken through.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
     /// What is at `path`; the root is a folder.
     pub(super) fn get(&self, path: &TreePath) -> Option<&Node> {
         if path.is_root() {

@@ -155,8 +155,8 @@ impl ManagedRules {
         };
         let content = read(&file, origin.sources, origin.staging);
         let content = content.map_err(|error| MetadataError::Read(file.clone(), error))?;
-        let parsed =
-            mapping(&content).map_err(|error| MetadataError::Parse(file.clone(), error))?;
+        let parsed = mapping(&content, origin.staging.claim())
+            .map_err(|error| MetadataError::Parse(file.clone(), error))?;
         let parsed = parsed.unwrap_or_default();
         let text = |key: &str| parsed.get(key).and_then(Value::as_str).unwrap_or_default();
         if !matches!(text("apiVersion"), "" | API_VERSION) {
