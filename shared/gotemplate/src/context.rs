@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use flux_budget::{Budget, Claim, Exhausted};
 
 use crate::error::{CallError, Error};
 use crate::exec::Rv;
 use crate::stack::Mark;
 use crate::template::{Parsed, Templates};
 use crate::threads;
-use crate::value::{Map, Str, Time, Value, WeakMap};
+use crate::value::{Map, Str, Time, Value, WeakMap, deep_equal_within};
 
 /// Limits on an execution. Beyond them it ends with an error that names the position in the template.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,9 @@ pub struct Session {
     pub(crate) steps: u64,
     pub(crate) written: u64,
     allocated: u64,
+    memory: Option<Arc<Claim>>,
+    /// What was taken through it, of what was allocated and written.
+    claimed: u64,
     /// The variables of all executions in progress.
     pub(crate) vars: Vec<Rv>,
     /// Argument vectors to reuse for the next call.
@@ -92,6 +98,13 @@ pub struct Session {
     changed: Vec<WeakMap>,
 }
 
+const TOO_MUCH: &str = "the template makes too much data";
+/// Bytes are claimed in portions, to avoid a claim for every value.
+const PORTION: u64 = 64 << 10;
+/// Estimated bytes of a value that is written as a document.
+const NODE_BYTES: u64 = 64;
+/// Depth beyond which a value is not measured: what writes it refuses it.
+const MAX_DEPTH: usize = 500;
 /// Bytes of a map besides its entries.
 const MAP_BYTES: usize = 128;
 /// Maximum bytes of the texts cached by [`Context::evaluate`].
@@ -107,6 +120,8 @@ impl Session {
             steps: 0,
             written: 0,
             allocated: 0,
+            memory: None,
+            claimed: 0,
             vars: Vec::new(),
             spare: Vec::new(),
             mark: None,
@@ -121,6 +136,27 @@ impl Session {
     pub fn with_host(mut self, host: impl Any) -> Self {
         self.host = Rc::new(host);
         self
+    }
+
+    /// Takes the memory of what is made and written through `claim`, if there is one. When the session ends, it gives back
+    /// what was not written.
+    pub fn with_memory(mut self, claim: Option<Arc<Claim>>) -> Self {
+        self.memory = claim;
+        self
+    }
+
+    /// Claims what was allocated and written since the last claim.
+    pub(crate) fn claim(&mut self) -> Result<(), Exhausted> {
+        let all = self.allocated.saturating_add(self.written);
+        let due = all.saturating_sub(self.claimed);
+        if due < PORTION {
+            return Ok(());
+        }
+        if let Some(memory) = &self.memory {
+            memory.take(due)?;
+        }
+        self.claimed = all;
+        Ok(())
     }
 
     /// Marks the stack at the start of the outermost execution. Returns whether this is it.
@@ -159,9 +195,9 @@ impl Session {
     fn charge(&mut self, bytes: usize) -> Result<(), CallError> {
         self.allocated = self.allocated.saturating_add(bytes as u64);
         if self.allocated > self.limits.allocation {
-            return Err(CallError::limit("the template makes too much data"));
+            return Err(CallError::limit(TOO_MUCH));
         }
-        Ok(())
+        Ok(self.claim()?)
     }
 
     /// Counts the memory of a function's result.
@@ -181,6 +217,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         threads::used(self.deepest);
+        if let Some(memory) = &self.memory {
+            memory.give_back(self.claimed.saturating_sub(self.written));
+        }
         for map in &self.changed {
             map.clear();
         }
@@ -252,6 +291,51 @@ impl Context<'_> {
         self.session.charge(bytes)
     }
 
+    /// Counts the memory that it takes to write the value as a document, if that is more than a mebibyte. A value that is in
+    /// another one several times is written as often, so that a few of them may make a text of any length.
+    pub fn charge_document(&mut self, value: &Value) -> Result<(), CallError> {
+        const SMALL: u64 = 1 << 20;
+        let session = &mut *self.session;
+        let room = session.limits.allocation.saturating_sub(session.allocated);
+        let mut left = room;
+        if !measure(value, 0, &mut left) {
+            return Err(CallError::limit(TOO_MUCH));
+        }
+        let bytes = room - left;
+        if bytes < SMALL {
+            return Ok(());
+        }
+        self.charge(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Reads a document with a claim for the memory that this takes, which is given back.
+    pub fn reading<T>(
+        &mut self,
+        read: impl FnOnce(&Claim) -> Result<T, Exhausted>,
+    ) -> Result<T, CallError> {
+        let session = &*self.session;
+        let claim = session.memory.clone().unwrap_or_else(|| {
+            let left = session.limits.allocation.saturating_sub(session.allocated);
+            Arc::new(Budget::new(left).claim())
+        });
+        let before = claim.held();
+        let read = read(&claim);
+        claim.give_back(claim.held().saturating_sub(before));
+        read.map_err(|exhausted| match self.session.memory {
+            Some(_) => exhausted.into(),
+            None => CallError::limit(TOO_MUCH),
+        })
+    }
+
+    /// [`deep_equal`](crate::deep_equal), counting its work against [`Limits::steps`].
+    pub fn deep_equal(&mut self, a: &Value, b: &Value) -> Result<bool, CallError> {
+        let room = self.session.limits.steps.saturating_sub(self.session.steps);
+        let mut left = room;
+        let equal = deep_equal_within(a, b, &mut left);
+        self.spend(room - left + u64::from(left == 0))?;
+        Ok(equal)
+    }
+
     /// Counts work that is not part of a template node against [`Limits::steps`].
     pub fn spend(&mut self, steps: u64) -> Result<(), CallError> {
         self.session.steps = self.session.steps.saturating_add(steps);
@@ -266,6 +350,44 @@ impl Context<'_> {
         if let Some(weak) = map.watch() {
             self.session.changed.push(weak);
         }
+    }
+}
+
+/// Takes the bytes of a document from `left`, in which each line is indented by its depth. Returns whether they were there.
+fn measure(value: &Value, depth: usize, left: &mut u64) -> bool {
+    let line = NODE_BYTES + 2 * depth as u64;
+    let mut take = |bytes: u64| {
+        let rest = left.checked_sub(bytes);
+        *left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    if depth > MAX_DEPTH {
+        return true;
+    }
+    match value {
+        Value::Str(text) => {
+            let lines = memchr::memchr_iter(b'\n', text).count() as u64;
+            take(line * (1 + lines) + text.len() as u64)
+        }
+        Value::Bytes(bytes) => take(line + 2 * bytes.len() as u64),
+        Value::List(list) => {
+            take(line)
+                && list
+                    .items()
+                    .iter()
+                    .all(|item| measure(item, depth + 1, left))
+        }
+        Value::Map(map) => {
+            take(line)
+                && map.read(|entries| {
+                    entries.iter().all(|(key, value)| {
+                        let rest = left.checked_sub(key.len() as u64);
+                        *left = rest.unwrap_or_default();
+                        rest.is_some() && measure(value, depth + 1, left)
+                    })
+                })
+        }
+        _ => take(line),
     }
 }
 

@@ -99,3 +99,9 @@ impl From<NilMap> for CallError {
         Self::new(error.to_string())
     }
 }
+
+impl From<flux_budget::Exhausted> for CallError {
+    fn from(exhausted: flux_budget::Exhausted) -> Self {
+        Self::limit(exhausted.to_string())
+    }
+}

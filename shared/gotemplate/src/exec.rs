@@ -230,6 +230,7 @@ impl<'t> Execution<'t, '_> {
         if self.session.written > self.session.limits.output {
             return Err(self.limit("the template writes too much"));
         }
-        Ok(())
+        let claimed = self.session.claim();
+        claimed.map_err(|exhausted| self.limit(&exhausted.to_string()))
     }
 }

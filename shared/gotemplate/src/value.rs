@@ -19,6 +19,7 @@ use std::rc::Rc;
 pub use blob::Blob;
 pub use constant::{Constant, Constants};
 pub use equal::deep_equal;
+pub(crate) use equal::deep_equal_within;
 pub use list::List;
 pub(crate) use map::WeakMap;
 pub use map::{Map, NilMap};

@@ -29,6 +29,8 @@ fn endless_templates_are_stopped_by_limits() {
     const STEPS: &str = "takes too many steps";
     const OUTPUT: &str = "writes too much";
     const DATA: &str = "makes too much data";
+    const SHARED_AS_YAML: &str =
+        r#"{{ $d := dict }}{{ range 50 }}{{ $d = dict "a" $d "b" $d }}{{ end }}{{ toYaml $d }}"#;
     let unless_calm = |wild: &str| {
         format!("{{{{ if .Values.wild }}}}{wild}{{{{ else }}}}kind: Calm{{{{ end }}}}")
     };
@@ -54,6 +56,15 @@ fn endless_templates_are_stopped_by_limits() {
             DATA,
         ),
         (r#"{{ repeat 100000000 "x" }}"#, DATA),
+        (SHARED_AS_YAML, DATA),
+        (
+            r#"{{ fromYaml (printf "a: [%s]" (repeat 300000 "1,")) }}"#,
+            DATA,
+        ),
+        (
+            r#"{{ fromJson (printf "{\"a\": [%s1]}" (repeat 300000 "1,")) }}"#,
+            DATA,
+        ),
         (r#"{{ indent 100000000 "x" }}"#, DATA),
         (
             "{{ $l := list }}{{ range 100000 }}{{ $l = append $l . }}{{ end }}",

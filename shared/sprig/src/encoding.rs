@@ -1,7 +1,7 @@
 //! Base64, base32, checksums and JSON.
 
 use flux_golang::encoding;
-use flux_gotemplate::{CallError, Functions, Str, Value, json};
+use flux_gotemplate::{CallError, Context, Functions, Str, Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
@@ -19,17 +19,26 @@ pub(super) fn register(f: &mut Functions) {
     f.add("sha256sum", |s: Str| encoding::hex(&Sha256::digest(&*s)));
     f.add("sha512sum", |s: Str| encoding::hex(&Sha512::digest(&*s)));
     f.add("adler32sum", |s: Str| adler32(&s).to_string());
-    f.add("toJson", |v: Value| {
-        json::marshal(&v).map_or_else(|_| Str::default(), Str::from)
+    f.add("toJson", |c: &mut Context<'_>, v: Value| {
+        c.charge_document(&v)?;
+        Ok::<_, CallError>(json::marshal(&v).map_or_else(|_| Str::default(), Str::from))
     });
-    f.add("mustToJson", |v: Value| to_json(json::marshal(&v)));
-    f.add("toPrettyJson", |v: Value| {
-        json::marshal_indent(&v).map_or_else(|_| Str::default(), Str::from)
+    f.add("mustToJson", |c: &mut Context<'_>, v: Value| {
+        c.charge_document(&v)?;
+        to_json(json::marshal(&v))
     });
-    f.add("mustToPrettyJson", |v: Value| {
+    f.add("toPrettyJson", |c: &mut Context<'_>, v: Value| {
+        c.charge_document(&v)?;
+        Ok::<_, CallError>(json::marshal_indent(&v).map_or_else(|_| Str::default(), Str::from))
+    });
+    f.add("mustToPrettyJson", |c: &mut Context<'_>, v: Value| {
+        c.charge_document(&v)?;
         to_json(json::marshal_indent(&v))
     });
-    f.add("toRawJson", |v: Value| to_json(json::marshal_raw(&v)));
+    f.add("toRawJson", |c: &mut Context<'_>, v: Value| {
+        c.charge_document(&v)?;
+        to_json(json::marshal_raw(&v))
+    });
     f.alias("mustToRawJson", "toRawJson");
     f.add("fromJson", |s: Str| json::unmarshal(&s).unwrap_or_default());
     f.add("mustFromJson", |s: Str| {

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use flux_gotemplate::{
-    CallError, Context, Functions, List, UintType, Value, Variadic, deep_equal, types,
-};
+use flux_gotemplate::{CallError, Context, Functions, List, UintType, Value, Variadic, types};
 
 use super::convert::to_int64;
 
@@ -62,24 +60,28 @@ pub(super) fn register(f: &mut Functions) {
         "without",
         |c: &mut Context<'_>, list: Value, omit: Variadic<Value>| {
             let items = items(&list, "find without on")?;
-            c.spend((items.len() * omit.0.len()) as u64)?;
-            let kept = items
-                .iter()
-                .filter(|v| !omit.0.iter().any(|o| deep_equal(o, v)));
-            Ok::<_, CallError>(kept.cloned().collect::<List>())
+            let mut kept = Vec::new();
+            for item in items.iter() {
+                if !any_equal(c, item, &omit.0)? {
+                    kept.push(item.clone());
+                }
+            }
+            Ok::<_, CallError>(List::new(kept))
         },
     );
-    f.add("has", |needle: Value, list: Value| {
+    f.add("has", |c: &mut Context<'_>, needle: Value, list: Value| {
         if matches!(list, Value::Nil) {
             return Ok::<_, CallError>(false);
         }
         let items = items(&list, "find has on")?;
-        Ok(items.iter().any(|v| deep_equal(&needle, v)))
+        any_equal(c, &needle, &items)
     });
     f.add("slice", |list: Value, at: Variadic<Value>| {
         slice(&list, &at.0)
     });
-    f.add("concat", |lists: Variadic<Value>| concat(&lists.0));
+    f.add("concat", |c: &mut Context<'_>, lists: Variadic<Value>| {
+        concat(c, &lists.0)
+    });
     f.add("chunk", |size: i64, list: Value| chunk(size, &list));
     f.alias("append", "push");
     for (must, plain) in [
@@ -152,12 +154,21 @@ fn prepend(list: &Value, value: Value) -> Listed {
 fn uniq(c: &mut Context<'_>, list: &Value) -> Listed {
     let mut kept: Vec<Value> = Vec::new();
     for item in items(list, "find uniq on")?.iter() {
-        c.spend(kept.len() as u64)?;
-        if !kept.iter().any(|k| deep_equal(item, k)) {
+        if !any_equal(c, item, &kept)? {
             kept.push(item.clone());
         }
     }
     Ok(List::new(kept))
+}
+
+/// Whether one of the items equals the value.
+fn any_equal(c: &mut Context<'_>, value: &Value, items: &[Value]) -> Result<bool, CallError> {
+    for item in items {
+        if c.deep_equal(value, item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn slice(list: &Value, at: &[Value]) -> Result<Value, CallError> {
@@ -196,7 +207,7 @@ fn slice(list: &Value, at: &[Value]) -> Result<Value, CallError> {
     }
 }
 
-fn concat(lists: &[Value]) -> Listed {
+fn concat(c: &mut Context<'_>, lists: &[Value]) -> Listed {
     let mut all = Vec::new();
     for list in lists {
         let Some(kind) = list.kind() else {
@@ -204,6 +215,8 @@ fn concat(lists: &[Value]) -> Listed {
         };
         let items = elements(list)
             .ok_or_else(|| CallError::new(format!("Cannot concat type {} as list", kind.name())))?;
+        // Before they are copied: one list may be named many times.
+        c.charge(2 * std::mem::size_of_val(&*items))?;
         all.extend_from_slice(&items);
     }
     if all.is_empty() {

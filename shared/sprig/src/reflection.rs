@@ -1,6 +1,6 @@
 //! Types of values.
 
-use flux_gotemplate::{Functions, Str, Value, deep_equal};
+use flux_gotemplate::{Context, Functions, Str, Value};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("typeOf", |v: Value| v.type_name());
@@ -11,7 +11,9 @@ pub(super) fn register(f: &mut Functions) {
     });
     f.add("kindOf", |v: Value| kind_of(&v));
     f.add("kindIs", |target: Str, v: Value| target == kind_of(&v));
-    f.add("deepEqual", |a: Value, b: Value| deep_equal(&a, &b));
+    f.add("deepEqual", |c: &mut Context<'_>, a: Value, b: Value| {
+        c.deep_equal(&a, &b)
+    });
 }
 
 fn kind_of(value: &Value) -> &'static str {

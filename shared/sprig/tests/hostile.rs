@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flux_budget::Budget;
 use flux_gotemplate::{
     CallError, Context, Functions, Limits, Map, Nothing, Session, Str, Templates, Value, json,
     with_stack,
@@ -44,6 +45,16 @@ fn render(template: &str) -> Result<String, flux_gotemplate::Error> {
     .expect("a thread")
 }
 
+/// A call with two equal values, `$d` and `$e`, that consist of a hundred maps each, and of 2^50 when they are written.
+fn shared(call: &str) -> String {
+    let made = |name: &str| {
+        format!(
+            "{{{{ ${name} := dict }}}}{{{{ range 50 }}}}{{{{ ${name} = dict \"a\" ${name} \"b\" ${name} }}}}{{{{ end }}}}"
+        )
+    };
+    format!("{}{}{{{{ {call} }}}}", made("d"), made("e"))
+}
+
 #[test]
 fn limits_stop_endless_calls() {
     for (template, message) in [
@@ -79,6 +90,23 @@ fn limits_stop_endless_calls() {
             r#"{{ replace "" (repeat 1000000 "x") (repeat 100 "y") }}"#,
             "makes too much data",
         ),
+        (
+            r"{{ $l := list 1 2 3 4 }}{{ range 30 }}{{ $l = concat $l $l }}{{ end }}",
+            "makes too much data",
+        ),
+        (
+            r"{{ $l := until 40000 }}{{ len (concat $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l $l) }}",
+            "makes too much data",
+        ),
+        (&shared("toJson $d"), "makes too much data"),
+        (&shared("mustToJson $d"), "makes too much data"),
+        (&shared("toPrettyJson $d"), "makes too much data"),
+        (&shared("mustToPrettyJson $d"), "makes too much data"),
+        (&shared("toRawJson $d"), "makes too much data"),
+        (&shared("deepEqual $d $e"), "too many steps"),
+        (&shared("has $d (list $e)"), "too many steps"),
+        (&shared("without (list $d) $e"), "too many steps"),
+        (&shared("uniq (list $d $e)"), "too many steps"),
         (
             r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}{{ $d }}"#,
             "nested too deeply",
@@ -272,4 +300,38 @@ fn odd_values_fail_as_in_go() {
         let told = render(template).unwrap_or_else(|e| e.to_string());
         assert!(told.contains(said), "{template}: {told}");
     }
+}
+
+#[test]
+fn memory_is_claimed_while_a_session_lasts() {
+    let budget = Budget::new(8 << 20);
+    let run = |template: &str| {
+        let mut templates = Templates::new("t", functions());
+        templates.parse("t", template.as_bytes()).unwrap();
+        let claim = Arc::new(budget.claim());
+        let limits = Limits {
+            output: 64 << 20,
+            ..tight()
+        };
+        let mut session = Session::new(Nothing, limits).with_memory(Some(Arc::clone(&claim)));
+        let done = templates.execute(&mut session, "t", Value::Nil);
+        let during = claim.held();
+        drop(session);
+        (done.map(|out| out.len()), during, claim.held())
+    };
+    for template in [
+        r#"{{ $a := repeat 5000000 "x" }}{{ $b := repeat 5000000 "y" }}"#,
+        r#"{{ $a := repeat 1000000 "x" }}{{ range 9 }}{{ $a }}{{ end }}"#,
+    ] {
+        let (done, _, _) = run(template);
+        let error = done.expect_err(template);
+        assert!(error.is_limit(), "{error}");
+        assert!(error.to_string().contains("not enough memory"), "{error}");
+        assert_eq!(budget.used(), 0, "{template}");
+    }
+    // What was made is given back, what was written is kept.
+    let (done, during, after) = run(r#"{{ $a := repeat 1500000 "x" }}{{ repeat 500000 "y" }}"#);
+    assert_eq!(done.unwrap(), 500_000);
+    assert!((4_000_000..5_000_000).contains(&during), "{during}");
+    assert!((500_000..600_000).contains(&after), "{after}");
 }

@@ -49,6 +49,7 @@ pub(super) async fn render(
         }),
         post_renderer: Some(Arc::new(post_renderers)),
         post_render_strategy: settings::post_render_strategy(object, policy.helm3_defaults),
+        memory: Some(Arc::new(pass.tools.budget.claim())),
         ..RenderOptions::new(&*pass.name, &*pass.namespace)
     };
     let documents = &pass.tools.documents;

@@ -9,7 +9,7 @@ use crate::value::{IntType, Kind, Object, Str, Type, Value};
 /// Maximum depth of printing; Go would overflow its stack on a map that contains itself.
 const MAX_DEPTH: usize = 500;
 /// Maximum bytes written by one call.
-const MAX_OUTPUT: usize = 1 << 30;
+const MAX_OUTPUT: usize = 128 << 20;
 
 pub(super) struct Printer<'a> {
     pub(super) out: &'a mut Vec<u8>,

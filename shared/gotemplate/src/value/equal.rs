@@ -7,12 +7,20 @@ const MAX_DEPTH: usize = 500;
 
 /// `reflect.DeepEqual`: equal types and contents, where nil and empty differ.
 pub fn deep_equal(a: &Value, b: &Value) -> bool {
-    equal(a, b, 0)
+    let mut steps = u64::MAX;
+    equal(a, b, 0, &mut steps)
+}
+
+/// As [`deep_equal`]; each value that is looked at takes a step. Without steps left the result is `false`. Values that are
+/// in others several times are compared as often.
+pub(crate) fn deep_equal_within(a: &Value, b: &Value, steps: &mut u64) -> bool {
+    equal(a, b, 0, steps)
 }
 
 #[allow(clippy::float_cmp)] // Go compares floats exactly
-fn equal(a: &Value, b: &Value, depth: usize) -> bool {
-    if depth > MAX_DEPTH {
+fn equal(a: &Value, b: &Value, depth: usize, steps: &mut u64) -> bool {
+    *steps = steps.saturating_sub(1);
+    if depth > MAX_DEPTH || *steps == 0 {
         return false;
     }
     match (a, b) {
@@ -33,7 +41,7 @@ fn equal(a: &Value, b: &Value, depth: usize) -> bool {
                         && a.items()
                             .iter()
                             .zip(b.items())
-                            .all(|(a, b)| equal(a, b, depth + 1)))
+                            .all(|(a, b)| equal(a, b, depth + 1, steps)))
         }
         (Value::Map(a), Value::Map(b)) => {
             a.go_type().same(b.go_type())
@@ -42,7 +50,7 @@ fn equal(a: &Value, b: &Value, depth: usize) -> bool {
                     || a.len() == b.len()
                         && a.entries().iter().all(|(key, value)| {
                             b.get(key)
-                                .is_some_and(|other| equal(value, &other, depth + 1))
+                                .is_some_and(|other| equal(value, &other, depth + 1, steps))
                         }))
         }
         (Value::Time(a), Value::Time(b)) => a.identical(b),
@@ -59,7 +67,7 @@ fn equal(a: &Value, b: &Value, depth: usize) -> bool {
                 && x.len() == y.len()
                 && x.iter()
                     .zip(&y)
-                    .all(|((_, a), (_, b))| equal(a, b, depth + 1))
+                    .all(|((_, a), (_, b))| equal(a, b, depth + 1, steps))
         }
         _ => false,
     }

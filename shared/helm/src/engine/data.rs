@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flux_budget::{Claim, Exhausted};
 use flux_gotemplate::{Map, Value};
 use flux_yaml::Value as Data;
 use flux_yaml::json::Escape;
@@ -36,16 +37,29 @@ pub(super) fn to_json(value: &Value) -> Result<String, String> {
         .map_err(|e| e.to_string())
 }
 
+/// What a template reads, or the text of the error; the outer error is that it does not fit into memory.
+pub(super) type Read = Result<Result<Value, String>, Exhausted>;
+
 /// Decodes YAML; the error text is that of `sigs.k8s.io/yaml`.
-pub(super) fn from_yaml(text: &[u8], wanted: Wanted) -> Result<Value, String> {
-    let data = flux_chart::yaml::value(text).map_err(|e| e.to_string())?;
-    shaped(data, wanted).map_err(|e| format!("error unmarshaling JSON: while decoding JSON: {e}"))
+pub(super) fn from_yaml(text: &[u8], wanted: Wanted, claim: &Claim) -> Read {
+    let data = match flux_chart::yaml::value_within(text, claim) {
+        Ok(data) => data,
+        Err(error) => {
+            let exhausted = flux_chart::yaml::exhausted(&error);
+            return exhausted.map_or_else(|| Ok(Err(error.to_string())), Err);
+        }
+    };
+    let shaped = shaped(data, wanted);
+    Ok(shaped.map_err(|e| format!("error unmarshaling JSON: while decoding JSON: {e}")))
 }
 
 /// Decodes JSON; the error text is that of `encoding/json`.
-pub(super) fn from_json(text: &[u8], wanted: Wanted) -> Result<Value, String> {
-    let data = flux_yaml::json::from_str(text).map_err(|e| e.to_string())?;
-    shaped(data, wanted)
+pub(super) fn from_json(text: &[u8], wanted: Wanted, claim: &Claim) -> Read {
+    match flux_yaml::json::from_str_within(text, claim) {
+        Ok(data) => Ok(shaped(data, wanted)),
+        Err(flux_yaml::Error::Memory(exhausted)) => Err(exhausted),
+        Err(error) => Ok(Err(error.to_string())),
+    }
 }
 
 fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {

@@ -50,41 +50,49 @@ fn add(functions: &mut Functions) {
     });
     functions.add("lookup", lookup);
     functions.add("getHostByName", host_by_name);
-    functions.add("toYaml", |value: Value| {
-        yaml_text(&value).unwrap_or_default()
+    functions.add("toYaml", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
+        Ok::<_, CallError>(yaml_text(&value).unwrap_or_default())
     });
-    functions.add("mustToYaml", |value: Value| {
+    functions.add("mustToYaml", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
         yaml_text(&value).map_err(CallError::new)
     });
-    functions.add("toYamlPretty", |value: Value| {
-        without_newline(data::to_pretty_yaml(&value).unwrap_or_default())
+    functions.add("toYamlPretty", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
+        let text = data::to_pretty_yaml(&value).unwrap_or_default();
+        Ok::<_, CallError>(without_newline(text))
     });
     functions.add("fromYaml", |context: &mut Context<'_>, text: Str| {
-        let read = data::from_yaml(&text, data::Wanted::Map);
+        let read = context.reading(|claim| data::from_yaml(&text, data::Wanted::Map, claim))?;
         map_read(context, read, Map::new())
     });
     functions.add("fromYamlArray", |context: &mut Context<'_>, text: Str| {
-        let read = data::from_yaml(&text, data::Wanted::List);
+        let read = context.reading(|claim| data::from_yaml(&text, data::Wanted::List, claim))?;
         list_read(context, read, List::new(Vec::new()))
     });
-    functions.add("toJson", |value: Value| {
-        data::to_json(&value).unwrap_or_default()
+    functions.add("toJson", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
+        Ok::<_, CallError>(data::to_json(&value).unwrap_or_default())
     });
-    functions.add("mustToJson", |value: Value| {
+    functions.add("mustToJson", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
         data::to_json(&value).map_err(CallError::new)
     });
     functions.add("fromJson", |context: &mut Context<'_>, text: Str| {
-        let read = data::from_json(&text, data::Wanted::Map);
+        let read = context.reading(|claim| data::from_json(&text, data::Wanted::Map, claim))?;
         map_read(context, read, Map::nil(&types::ANY_MAP))
     });
     functions.add("fromJsonArray", |context: &mut Context<'_>, text: Str| {
-        let read = data::from_json(&text, data::Wanted::List);
+        let read = context.reading(|claim| data::from_json(&text, data::Wanted::List, claim))?;
         list_read(context, read, List::nil(&types::ANY_SLICE))
     });
-    functions.add("toToml", |value: Value| {
+    functions.add("toToml", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
         not_nil(&value).map(|()| toml::write(&value).unwrap_or_else(|e| e))
     });
-    functions.add("mustToToml", |value: Value| {
+    functions.add("mustToToml", |context: &mut Context<'_>, value: Value| {
+        context.charge_document(&value)?;
         not_nil(&value).and_then(|()| toml::write(&value).map_err(CallError::new))
     });
     functions.add("fromToml", |text: Str| toml::read(&text.to_text()));

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use flux_budget::Claim;
 use flux_chart::subchart_path;
 use flux_golang::path;
 use flux_gotemplate::{Constants, Environment, Limits, Map, Nothing, Session, Str, Value};
@@ -52,6 +53,9 @@ pub struct RenderOptions {
     pub post_render_strategy: PostRenderStrategy,
     /// Limits on the execution of templates.
     pub limits: Limits,
+    /// What the memory of what templates make and write is taken through, besides the limits. It holds what was written, until
+    /// it is dropped.
+    pub memory: Option<Arc<Claim>>,
 }
 
 impl RenderOptions {
@@ -74,11 +78,13 @@ impl RenderOptions {
                 // Runaway templates end after a second or two. The public charts that were measured take 26 thousand steps
                 // at most.
                 steps: 10_000_000,
-                output: 256 << 20,
-                allocation: 1 << 30,
+                // These write 5 MB and make 11 MB at most.
+                output: 64 << 20,
+                allocation: 256 << 20,
                 stack: STACK_BYTES,
                 ..Limits::default()
             },
+            memory: None,
         }
     }
 }
@@ -291,6 +297,7 @@ fn execute(
         .set(&sources)
         .map_err(|(path, e)| failure(&e, errors::parse_error(path, &e.to_string())))?;
     let mut session = Session::new(Shared(Arc::clone(&options.environment)), options.limits)
+        .with_memory(options.memory.clone())
         .with_host(Host {
             lookup: Arc::clone(&options.lookup),
             including: RefCell::new(HashMap::new()),
