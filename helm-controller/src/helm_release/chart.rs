@@ -136,11 +136,9 @@ impl Charts {
         if let Some(loaded) = self.kept.get(&identity) {
             return Ok(loaded);
         }
-        let claim = self.budget.claim();
+        let (claim, limit) = (self.budget.claim(), self.budget.limit());
         let loading = tokio::task::spawn_blocking(move || {
-            // A file that cannot be unpacked is refused below.
-            let unpacked = flux_chart::unpacked_size(&bytes).unwrap_or_default();
-            claim.take(COPIES * unpacked)?;
+            claim.take(COPIES * flux_chart::loaded_size(&bytes, limit))?;
             Ok::<_, ChartError>((Chart::from_archive(&bytes)?, claim))
         });
         let (mut chart, _claim) = loading.await.map_err(|_| ChartError::Task)??;

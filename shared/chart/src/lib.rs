@@ -44,7 +44,7 @@ pub use dependencies::{
 pub use flux_yaml::Map as Values;
 pub use load::{
     LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_SUBCHART_DEPTH, MetadataError, SourceLoadError,
-    unpacked_size,
+    loaded_size, loaded_size_of_folder,
 };
 pub use package::PackageError;
 pub use time::Time;

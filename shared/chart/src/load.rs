@@ -1,6 +1,7 @@
 //! Loads a [`Chart`] from an archive, a folder or files.
 
 mod archive;
+mod cost;
 mod files;
 mod folder;
 mod gunzip;
@@ -8,7 +9,8 @@ mod ignore;
 mod metadata;
 mod source;
 
-pub use metadata::{MetadataError, unpacked_size};
+pub use cost::{loaded_size, loaded_size_of_folder};
+pub use metadata::MetadataError;
 pub use source::SourceLoadError;
 
 use std::cell::Cell;

@@ -179,6 +179,38 @@ pub fn to_string_directly(value: &Value) -> Result<String, Error> {
     encode::value(value, Layout::SIGS, KeyOrder::Kept, Floats::Kept)
 }
 
+/// The most bytes that [`to_string`] may write for this value. Each line is indented by its depth, so that a short text in flow
+/// style may become a long one.
+pub fn written_bound(value: &Value) -> u64 {
+    written(value, 0)
+}
+
+fn written(value: &Value, depth: u64) -> u64 {
+    let line = 2 * depth + 4;
+    let text = |text: &str| -> u64 {
+        let bytes = text.bytes().map(|byte| match byte {
+            b'\n' | b' ' => line, // where long text is folded
+            b'!'..=b'~' => 1,
+            _ => 6, // escaped
+        });
+        line + bytes.sum::<u64>()
+    };
+    match value {
+        Value::Map(map) => {
+            let entries = map.iter();
+            let entries = entries.map(|(key, value)| text(key) + written(value, depth + 1));
+            line + entries.sum::<u64>()
+        }
+        Value::Seq(items) => {
+            let items = items.iter().map(|item| written(item, depth + 1));
+            line + items.sum::<u64>()
+        }
+        Value::String(string) => text(string),
+        Value::Null | Value::Bool(_) => line + 5,
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => line + 24,
+    }
+}
+
 fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
     if survives_json(value, json::LEVELS) {
         return encode::value(value, Layout::SIGS, order, Floats::ThroughJson);

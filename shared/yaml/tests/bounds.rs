@@ -130,3 +130,19 @@ fn merges_take_as_long_as_what_they_merge() {
     };
     assert!(problems.len() < 3000, "{}", problems.len());
 }
+
+#[test]
+fn the_size_of_what_is_written_is_not_underestimated() {
+    for text in [
+        "a: {b: {c: [1, 2.5, {d: null}, [x, [y]]]}}\n",
+        "text: \"a\\nb\\n\\nc\"\nother: \"\\t\\x01\\u00e9\"\n",
+        "a: {b: {c: \"one\\ntwo\\n\"}}\n'': ''\nyes: \"true\"\n",
+        "a: {b: {c: {d: {e: 'WORDS'}}}}\n",
+        "a: 123456789012345678\nb: -1.7976931348623157e308\nc: [[[[1]]]]\n",
+    ] {
+        let text = text.replace("WORDS", &"ab cd ".repeat(60));
+        let value = sigs::from_str(&text).unwrap();
+        let size = sigs::to_string(&value).unwrap().len() as u64;
+        assert!(sigs::written_bound(&value) >= size, "{text}: {size}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flux_artifact::Storage;
 use flux_budget::{Budget, Claim};
-use flux_chart::{Chart, Metadata, unpacked_size};
+use flux_chart::{Chart, Metadata, loaded_size};
 use flux_golang::path;
 
 use super::failure::{ArchiveFault, MetadataFault, PackError};
@@ -178,8 +178,7 @@ impl Wanted {
     /// Loads an archive, with the memory that it needs. Blocks.
     pub(super) fn load(&self, archive: &[u8]) -> Result<(Chart, Claim), ArchiveFault> {
         let claim = self.budget.claim();
-        // A damaged archive is reported by the loader.
-        claim.take(COPIES * unpacked_size(archive).unwrap_or_default())?;
+        claim.take(COPIES * loaded_size(archive, self.budget.limit()))?;
         Ok((Chart::from_archive(archive)?, claim))
     }
 

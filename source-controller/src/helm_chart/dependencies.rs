@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use flux_budget::Claim;
-use flux_chart::{Chart, Dependency, MAX_CHART_BYTES, Missing, unpacked_size};
+use flux_chart::{Chart, Dependency, MAX_CHART_BYTES, Missing, loaded_size};
 use flux_runtime::queue::Key;
 
 use super::build::Wanted;
-use super::failure::{DependencyError, LocalFault, RemoteFault, StepError};
+use super::failure::{DependencyError, LocalFault, RemoteFault, SourceFault, StepError};
 use super::files::Files;
 use super::repository::{Downloader, Repositories};
 
@@ -100,7 +100,7 @@ impl Adding<'_> {
             source,
         })?;
         let version = || found.version().to_owned();
-        let claim = self.wanted.budget.claim();
+        let (claim, limit) = (self.wanted.budget.claim(), self.wanted.budget.limit());
         let downloaded = self
             .repositories
             .download(downloader, &found, MAX_CHART_BYTES, &claim);
@@ -110,7 +110,7 @@ impl Adding<'_> {
             source,
         })?;
         let load = move || {
-            claim.take(unpacked_size(&archive).unwrap_or_default())?;
+            claim.take(loaded_size(&archive, limit))?;
             Ok((Chart::from_archive(&archive)?, claim))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
@@ -129,6 +129,7 @@ fn load_local(
     limit: i64,
 ) -> Result<Chart, LocalFault> {
     let path = dependency.local_path(parent)?;
-    let tree = files.load(&path)?;
-    Ok(dependency.load_local(tree, &path, limit)?)
+    files.load(&path)?;
+    files.claim_chart(&path).map_err(SourceFault::from)?;
+    Ok(dependency.load_local(files.loaded(), &path, limit)?)
 }

@@ -426,10 +426,14 @@ impl BuildError {
                 PackError::Memory(exhausted)
                 | PackError::Downloaded(ArchiveFault::Memory(exhausted)),
             )
-            | Self::Values(ValuesError::Read {
-                source: SourceFault::Memory(exhausted),
-                ..
-            }) => Some(exhausted),
+            | Self::Values(
+                ValuesError::Read {
+                    source: SourceFault::Memory(exhausted),
+                    ..
+                }
+                | ValuesError::OfChart(ValuesFileError::Memory(exhausted))
+                | ValuesError::Files(ValuesFileError::Memory(exhausted)),
+            ) => Some(exhausted),
             _ => None,
         };
         memory.is_some_and(Exhausted::is_too_large)

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use flux_artifact::{ExtractOptions, ReadContent as _, Spooled, extract_spooled};
-use flux_budget::{Budget, Claim};
+use flux_budget::{Budget, Claim, Exhausted};
+use flux_chart::{loaded_size, loaded_size_of_folder};
 use flux_tree::{Entry, Tree, TreePath};
 
 use super::failure::{SourceFault, StepError};
@@ -19,6 +20,8 @@ pub(super) struct Files {
     spooled: Spooled,
     tree: Tree,
     claim: Claim,
+    /// The memory of the process.
+    limit: u64,
     /// The memory of what was added to the chart.
     others: Vec<Claim>,
 }
@@ -37,6 +40,7 @@ impl Files {
             spooled: spooled.map_err(StepError::Untar)?,
             tree: Tree::new(),
             claim: budget.claim(),
+            limit: budget.limit(),
             others: Vec::new(),
         })
     }
@@ -65,6 +69,21 @@ impl Files {
     /// What was loaded.
     pub(super) fn loaded(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Claims what the chart at `path`, which was loaded, takes besides its files. Blocks.
+    pub(super) fn claim_chart(&mut self, path: &TreePath) -> Result<(), Exhausted> {
+        let limit = self.limit;
+        let size = match self.tree.read(path) {
+            Ok(archive) => loaded_size(archive, limit),
+            Err(_) => loaded_size_of_folder(&self.tree, path, limit),
+        };
+        self.claim.take(size)
+    }
+
+    /// What the memory of what is loaded is taken through.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     /// Loads what is at `path` and below it. Blocks.

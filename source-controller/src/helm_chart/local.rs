@@ -6,7 +6,6 @@ use flux_api::meta::Artifact;
 use flux_api::source::HelmChartSourceKind;
 use flux_chart::{
     Chart, MergedValues, Metadata, SourceValues, ValuesFileError, merge_source_values,
-    unpacked_size,
 };
 use flux_runtime::queue::Key;
 use flux_tree::TreePath;
@@ -146,7 +145,7 @@ fn begin(wanted: &Wanted, mut files: Files, chart: &str) -> Result<Begun, StepEr
     chart.metadata.version.clone_from(&build.version);
     if let Some(merged) = merged
         && chart
-            .replace_values(merged.values)
+            .replace_values(merged.values, files.claim())
             .map_err(ValuesError::Files)?
     {
         build.values_files = merged.files;
@@ -237,21 +236,18 @@ fn values(wanted: &Wanted, files: &mut Files) -> Result<Option<MergedValues>, St
             content,
         });
     }
-    let merged = merge_source_values(found, wanted.ignore_missing);
+    let merged = merge_source_values(found, wanted.ignore_missing, files.claim());
     Ok(Some(merged.map_err(ValuesError::Files)?))
 }
 
 /// The chart with all its files.
 fn load(wanted: &Wanted, files: &mut Files, path: &TreePath) -> Result<Chart, StepError> {
-    let tree = files.load(path).map_err(|fault| match fault {
+    files.load(path).map_err(|fault| match fault {
         SourceFault::Memory(exhausted) => PackError::Memory(exhausted).into(),
         fault @ SourceFault::Read(_) => StepError::ReadSource(fault),
     })?;
-    let claim = wanted.budget.claim();
-    if let Ok(archive) = tree.read(path) {
-        let size = unpacked_size(archive).unwrap_or_default();
-        claim.take(2 * size).map_err(PackError::Memory)?;
-    }
+    files.claim_chart(path).map_err(PackError::Memory)?;
+    let tree = files.loaded();
     let chart = Chart::from_source_path(tree, path, wanted.limits.file);
     Ok(chart.map_err(PackError::Load)?)
 }

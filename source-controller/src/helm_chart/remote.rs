@@ -128,11 +128,11 @@ fn finish(
         return Ok(build);
     }
     let loaded = wanted.load(&archive.bytes).map_err(PackError::Downloaded);
-    let (mut chart, _claim) = loaded?;
+    let (mut chart, claim) = loaded?;
     chart.metadata.version.clone_from(&build.version);
-    let merged = chart.merge_values_files(&wanted.values_files, wanted.ignore_missing);
+    let merged = chart.merge_values_files(&wanted.values_files, wanted.ignore_missing, &claim);
     let merged = merged.map_err(ValuesError::OfChart)?;
-    let replaced = chart.replace_values(merged.values);
+    let replaced = chart.replace_values(merged.values, &claim);
     if replaced.map_err(ValuesError::Files)? {
         build.values_files = merged.files;
     }

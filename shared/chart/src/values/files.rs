@@ -1,6 +1,7 @@
 //! Values files that replace the default values of a chart (SC-HCHART-070 to SC-HCHART-073).
 
 use bytes::Bytes;
+use flux_budget::{Claim, Exhausted};
 use flux_golang::path;
 use flux_yaml::{Map, Value};
 
@@ -48,6 +49,9 @@ pub enum ValuesFileError {
     /// The merged values cannot be written.
     #[error("{0}")]
     Write(String),
+    /// The values do not fit into memory once they are read, or written.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 /// A values file of a source.
@@ -62,18 +66,20 @@ pub struct SourceValues {
 }
 
 /// Merges files of a source in their order: later keys win, mappings are merged, lists replaced. Missing files are skipped
-/// if `ignore_missing` (SC-HCHART-047, SC-HCHART-070).
+/// if `ignore_missing` (SC-HCHART-047, SC-HCHART-070). The memory of what is read is taken through `claim`; a file counts as
+/// often as it is named.
 ///
 /// # Errors
 /// [`ValuesFileError`]
 pub fn merge_source_values(
     files: Vec<SourceValues>,
     ignore_missing: bool,
+    claim: &Claim,
 ) -> Result<MergedValues, ValuesFileError> {
     let mut merged = MergedValues::default();
     for file in files {
         match file.content {
-            Some(content) => merged.add(file.reference, parsed(&content))?,
+            Some(content) => merged.add(file.reference, parsed(&content, claim))?,
             None if ignore_missing => {}
             None => {
                 return Err(ValuesFileError::MissingInSource {
@@ -94,7 +100,10 @@ impl MergedValues {
                 self.files.push(path);
                 Ok(())
             }
-            Err(source) => Err(ValuesFileError::Yaml { path, source }),
+            Err(source) => Err(match yaml::exhausted(&source) {
+                Some(exhausted) => ValuesFileError::Memory(exhausted),
+                None => ValuesFileError::Yaml { path, source },
+            }),
         }
     }
 }
@@ -109,16 +118,18 @@ impl Chart {
         &self,
         paths: &[String],
         ignore_missing: bool,
+        claim: &Claim,
     ) -> Result<MergedValues, ValuesFileError> {
         let mut merged = MergedValues::default();
         for named in paths {
             let name = path::clean(named.as_str());
             if name == VALUES {
+                claim.take(self.size() as u64)?;
                 merged.add(named.clone(), Ok(self.values.clone().unwrap_or_default()))?;
                 continue;
             }
             match self.files.iter().find(|file| file.name == name) {
-                Some(file) => merged.add(named.clone(), parsed(&file.data))?,
+                Some(file) => merged.add(named.clone(), parsed(&file.data, claim))?,
                 None if ignore_missing => {}
                 None => return Err(ValuesFileError::Missing(named.clone())),
             }
@@ -126,12 +137,15 @@ impl Chart {
         Ok(merged)
     }
 
-    /// Replaces the default values, and returns whether that changed them (SC-HCHART-072).
+    /// Replaces the default values, and returns whether that changed them (SC-HCHART-072). The memory of what is written is
+    /// taken through `claim`.
     ///
     /// # Errors
     /// The chart has no default values, or the values cannot be written.
-    pub fn replace_values(&mut self, values: Map) -> Result<bool, ValuesFileError> {
+    pub fn replace_values(&mut self, values: Map, claim: &Claim) -> Result<bool, ValuesFileError> {
         let values = Value::Map(values);
+        // Twice, since a text that grows is copied.
+        claim.take(2 * flux_yaml::sigs::written_bound(&values))?;
         let text = match &values {
             Value::Map(map) if map.is_empty() => String::new(),
             values => flux_yaml::sigs::to_string(values)
@@ -151,8 +165,8 @@ impl Chart {
 }
 
 /// The values of one file: its first document.
-fn parsed(text: &[u8]) -> Result<Map, YamlError> {
-    let mut value = yaml::value(text)?;
+fn parsed(text: &[u8], claim: &Claim) -> Result<Map, YamlError> {
+    let mut value = yaml::value_within(text, claim)?;
     value.floats_only();
     match value {
         Value::Map(map) => Ok(map),
@@ -187,8 +201,9 @@ mod tests {
     fn merged(chart: &mut Chart, paths: &[&str], ignore: bool) -> Result<(String, String), String> {
         let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
         let merge = |chart: &mut Chart| {
-            let merged = chart.merge_values_files(&paths, ignore)?;
-            chart.replace_values(merged.values)?;
+            let claim = Claim::unlimited();
+            let merged = chart.merge_values_files(&paths, ignore, &claim)?;
+            chart.replace_values(merged.values, &claim)?;
             Ok(merged.files)
         };
         let files = merge(chart).map_err(|error| text(&error))?;
@@ -266,10 +281,11 @@ mod tests {
     #[test]
     fn unchanged_values_are_no_change() {
         let mut web = chart(&[("values.yaml", "a: 1\n"), ("a.yaml", "a: 1")]);
-        let values = web.merge_values_files(&["a.yaml".to_owned()], false);
-        assert!(!web.replace_values(values.unwrap().values).unwrap());
+        let claim = Claim::unlimited();
+        let values = web.merge_values_files(&["a.yaml".to_owned()], false, &claim);
+        assert!(!web.replace_values(values.unwrap().values, &claim).unwrap());
         let mut without = chart(&[("a.yaml", "a: 1")]);
-        let error = without.replace_values(Map::new()).unwrap_err();
+        let error = without.replace_values(Map::new(), &claim).unwrap_err();
         assert_eq!(text(&error), "failed to locate values file: values.yaml");
     }
 
@@ -286,13 +302,44 @@ mod tests {
             file("b", None),
             file("c", Some("y: 2")),
         ];
-        let error = merge_source_values(files.clone(), false).unwrap_err();
+        let error = merge_source_values(files.clone(), false, &Claim::unlimited()).unwrap_err();
         assert_eq!(
             text(&error),
             "no values file found at path '/b' (reference 'b')"
         );
-        let merged = merge_source_values(files, true).unwrap();
+        let merged = merge_source_values(files, true, &Claim::unlimited()).unwrap();
         assert_eq!(merged.files, ["a", "c"]);
         assert_eq!(merged.values.len(), 2);
+    }
+
+    #[test]
+    fn the_memory_of_values_files_is_claimed() {
+        let items = format!("a: [{}]\n", "1,".repeat(10_000));
+        let deep = format!(
+            "{}[{}]{}",
+            "{a: ".repeat(200),
+            "1,".repeat(20_000),
+            "}".repeat(200)
+        );
+        let files = [("values.yaml", ""), ("a.yaml", &*items), ("b.yaml", &*deep)];
+        let budget = flux_budget::Budget::new(8 << 20);
+        let merge = |paths: &[&str], budget: &flux_budget::Budget| {
+            let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
+            let (mut chart, claim) = (chart(&files), budget.claim());
+            let merged = chart.merge_values_files(&paths, false, &claim)?;
+            chart.replace_values(merged.values, &claim)
+        };
+        assert!(merge(&["a.yaml"], &budget).unwrap());
+        for paths in [&["a.yaml"; 40][..], &["b.yaml"]] {
+            let error = merge(paths, &budget).unwrap_err();
+            assert!(matches!(error, ValuesFileError::Memory(_)), "{error}");
+        }
+        let named = |_| SourceValues {
+            reference: "a".to_owned(),
+            path: "/a".to_owned(),
+            content: Some(Bytes::from(items.clone())),
+        };
+        let error = merge_source_values((0..40).map(named).collect(), false, &budget.claim());
+        assert!(matches!(error, Err(ValuesFileError::Memory(_))));
     }
 }
