@@ -12,7 +12,15 @@ fuzz_target!(|text: &str| {
         .filter_map(|line| Version::parse(line).ok())
         .collect();
     for version in &versions {
-        let again = Version::parse(&version.to_string()).expect("what is written parses");
+        let text = version.to_string();
+        let again = match Version::parse(&text) {
+            Ok(again) => again,
+            // The parts that were left out may make it longer than what may be parsed.
+            Err(error) => {
+                assert!(text.len() > 256, "{text}: {error}");
+                continue;
+            }
+        };
         assert!(again.compare(version).is_eq());
         let _ = Version::parse_strict(version.original());
         let _ = (
