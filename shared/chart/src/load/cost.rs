@@ -104,24 +104,11 @@ impl Cost {
 
 #[cfg(test)]
 mod tests {
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use flux_budget::Claim;
 
+    use super::super::metadata::tests::archive;
     use super::*;
     use crate::{Chart, File};
-
-    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        let mut archive = tar::Builder::new(gzip);
-        for (name, content) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            archive.append_data(&mut header, name, *content).unwrap();
-        }
-        archive.into_inner().unwrap().finish().unwrap()
-    }
 
     const CHART: &[u8] = b"apiVersion: v2\nname: web\nversion: 1.0.0\n";
 

@@ -183,13 +183,14 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
     use super::*;
 
-    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    /// An archive of these files.
+    pub(in crate::load) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         let gzip = GzEncoder::new(Vec::new(), Compression::fast());
         let mut archive = tar::Builder::new(gzip);
         for (name, content) in files {
